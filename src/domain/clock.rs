@@ -1,0 +1,95 @@
+//! Time, randomness and fresh ids, passed in from the composition root so that tests can hold them still.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+/// A moment, in milliseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// This moment and `span` more.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// This moment, `span` earlier.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long after `earlier` this moment is; zero when it is not.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// From whole seconds since 1970.
+    pub fn from_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+}
+
+#[derive(Clone)]
+enum Clock {
+    System,
+    Held(Arc<AtomicI64>),
+}
+
+/// The clock and the random source of one running program (or of one test). Cheap to clone.
+#[derive(Clone)]
+pub struct Ambient {
+    clock: Clock,
+}
+
+impl Ambient {
+    /// The machine's own clock. Made once, in the composition root.
+    pub fn system() -> Self {
+        Self { clock: Clock::System }
+    }
+
+    /// A clock that stands at `start` until [`Ambient::advance`] moves it.
+    pub fn held(start: Time) -> Self {
+        Self { clock: Clock::Held(Arc::new(AtomicI64::new(start.0))) }
+    }
+
+    /// Moves a held clock; the system's clock stays as it is.
+    pub fn advance(&self, span: Duration) {
+        if let Clock::Held(now) = &self.clock {
+            now.fetch_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        }
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Time {
+        match &self.clock {
+            #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine for the time")]
+            Clock::System => {
+                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                Time(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+            }
+            Clock::Held(now) => Time(now.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// `N` bytes from the operating system's random source, good for secrets.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks for randomness")]
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        rand::rng().fill_bytes(&mut bytes);
+        bytes
+    }
+
+    /// A fresh id that sorts by the time of its making.
+    pub fn ulid(&self) -> String {
+        let now = u64::try_from(self.now().0).unwrap_or(0);
+        Ulid::from_parts(now, u128::from_be_bytes(self.random())).to_string()
+    }
+}

@@ -1,0 +1,117 @@
+//! Messages.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::clock::Time;
+use crate::domain::ids::{OrganizationId, SessionId};
+use crate::domain::session::words;
+
+/// What became of a message that was sent from here. The order is the order of progress; `Failed` stands beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageStatus {
+    /// Stored, not yet given to WhatsApp, or not yet acknowledged by it.
+    Pending,
+    /// WhatsApp's server has it.
+    Sent,
+    /// A device of the recipient has it.
+    Delivered,
+    /// The recipient has seen it.
+    Read,
+    /// The recipient has played it.
+    Played,
+    /// It will not be sent.
+    Failed,
+}
+
+words!(MessageStatus:
+    Pending = "pending",
+    Sent = "sent",
+    Delivered = "delivered",
+    Read = "read",
+    Played = "played",
+    Failed = "failed",
+);
+
+impl MessageStatus {
+    /// Whether news of `next` changes anything: progress only goes forward, and nothing is known after a failure but success.
+    pub fn advances_to(self, next: Self) -> bool {
+        match (self, next) {
+            (Self::Failed, Self::Pending | Self::Failed) => false,
+            (Self::Failed, _) => true,
+            (Self::Pending, Self::Failed) => true,
+            (_, Self::Failed) => false,
+            (now, next) => next > now,
+        }
+    }
+}
+
+/// Which way a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Received.
+    In,
+    /// Sent by the session's account.
+    Out,
+}
+
+words!(Direction: In = "in", Out = "out");
+
+/// A stored message. `(session, chat_jid, sender_jid, wa_message_id)` is unique.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its id here, a ULID.
+    pub id: String,
+    /// The session.
+    pub session: SessionId,
+    /// The session's owner.
+    pub organization: OrganizationId,
+    /// WhatsApp's id.
+    pub wa_message_id: String,
+    /// The chat's address in canonical form.
+    pub chat_jid: String,
+    /// The sender's address in canonical form; the session's own for what it sends.
+    pub sender_jid: String,
+    /// The sender's LID, when it is known.
+    pub sender_lid: Option<String>,
+    /// The name that the sender shows.
+    pub sender_name: Option<String>,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Whether the session's own account sent it.
+    pub from_me: bool,
+    /// `text`, or the word for what else it is.
+    pub kind: String,
+    /// Text or caption.
+    pub body: Option<String>,
+    /// What became of it, for what was sent from here.
+    pub status: Option<MessageStatus>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The caller's key that makes a repeated send harmless.
+    pub idempotency_key: Option<String>,
+    /// SHA-256 of what the key was used for, in hex, to tell a repetition from another message.
+    pub idempotency_hash: Option<String>,
+    /// When it was sent, by WhatsApp's clock.
+    pub timestamp: Time,
+    /// When it was stored here.
+    pub created_at: Time,
+}
+
+/// News of messages that were sent from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The chat as WhatsApp named it.
+    pub chat_jid: String,
+    /// Whose device or eyes it was.
+    pub sender_jid: Option<String>,
+    /// WhatsApp's ids.
+    pub message_ids: Vec<String>,
+    /// What holds of them now.
+    pub status: MessageStatus,
+    /// Why they failed.
+    pub error: Option<String>,
+    /// When it happened.
+    pub timestamp: Time,
+}

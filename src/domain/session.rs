@@ -1,0 +1,247 @@
+//! Sessions: slots for WhatsApp numbers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::clock::Time;
+use crate::domain::ids::{GatewayId, OrganizationId, SessionId};
+
+/// Whether the session's owner wants it to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Desired {
+    /// It shall be connected, or pairing.
+    Running,
+    /// It shall be left alone.
+    Stopped,
+}
+
+/// Where a session stands. The documented words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Connecting, or waiting for the gateway that holds it.
+    Starting,
+    /// Waiting for a phone to scan or for a pairing code to be typed.
+    ScanQrCode,
+    /// Connected, and proved so.
+    Working,
+    /// Given up, with a reason.
+    Failed,
+    /// Not wanted to run.
+    Stopped,
+    /// The number was unlinked.
+    LoggedOut,
+}
+
+macro_rules! words {
+    ($type:ident: $($variant:ident = $word:literal),+ $(,)?) => {
+        impl $type {
+            /// The word that stands for it in JSON and in the store.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+            /// From its word.
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words!(Desired: Running = "running", Stopped = "stopped");
+words!(Status:
+    Starting = "starting",
+    ScanQrCode = "scan_qr_code",
+    Working = "working",
+    Failed = "failed",
+    Stopped = "stopped",
+    LoggedOut = "logged_out",
+);
+
+/// Why a session has its status. The words are part of the contract; new ones may be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Created and never started.
+    Created,
+    /// Stopped by a caller.
+    StoppedByCaller,
+    /// Wanted to run; its gateway has not taken it up yet.
+    Waiting,
+    /// Connecting to WhatsApp.
+    Connecting,
+    /// A QR code or pairing code can be used now.
+    WaitingForScan,
+    /// The phone has accepted; WhatsApp makes the new device reconnect once.
+    PairingAccepted,
+    /// Connected.
+    Connected,
+    /// The connection was lost and is being made anew.
+    Reconnecting,
+    /// Another connection took this device's place.
+    Replaced,
+    /// WhatsApp has banned the number for a time.
+    Banned,
+    /// WhatsApp no longer accepts this client's version.
+    ClientOutdated,
+    /// Nobody scanned any of the codes.
+    QrExhausted,
+    /// No connection within the time limit.
+    ConnectTimeout,
+    /// WhatsApp refused the connection.
+    Refused,
+    /// The phone unlinked the device.
+    Unlinked,
+    /// A caller logged the session out.
+    LoggedOut,
+    /// Another gateway holds the session now.
+    LeaseLost,
+    /// A fault of ours.
+    Internal,
+}
+
+words!(Reason:
+    Created = "created",
+    StoppedByCaller = "stopped_by_caller",
+    Waiting = "waiting",
+    Connecting = "connecting",
+    WaitingForScan = "waiting_for_scan",
+    PairingAccepted = "pairing_accepted",
+    Connected = "connected",
+    Reconnecting = "reconnecting",
+    Replaced = "replaced",
+    Banned = "banned",
+    ClientOutdated = "client_outdated",
+    QrExhausted = "qr_exhausted",
+    ConnectTimeout = "connect_timeout",
+    Refused = "refused",
+    Unlinked = "unlinked",
+    LoggedOut = "logged_out",
+    LeaseLost = "lease_lost",
+    Internal = "internal",
+);
+
+impl Reason {
+    /// One sentence for people.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Created => "created and not started yet",
+            Self::StoppedByCaller => "stopped on request",
+            Self::Waiting => "waiting for a gateway to take it up",
+            Self::Connecting => "connecting to WhatsApp",
+            Self::WaitingForScan => "waiting for a phone to scan the QR code or to enter a pairing code",
+            Self::PairingAccepted => "the phone has accepted; connecting as its new device",
+            Self::Connected => "connected to WhatsApp",
+            Self::Reconnecting => "the connection was lost and is being made anew",
+            Self::Replaced => "another connection uses this device; stop it there, then restart here",
+            Self::Banned => "WhatsApp has banned the number for a time",
+            Self::ClientOutdated => "WhatsApp no longer accepts this client's version; update the gateway",
+            Self::QrExhausted => "nobody scanned any of the QR codes; start again for new ones",
+            Self::ConnectTimeout => "no connection to WhatsApp within the time limit",
+            Self::Refused => "WhatsApp refused the connection",
+            Self::Unlinked => "the phone has unlinked this device; start to pair again",
+            Self::LoggedOut => "logged out on request; start to pair again",
+            Self::LeaseLost => "another gateway holds the session",
+            Self::Internal => "an internal fault; see the gateway's log",
+        }
+    }
+}
+
+/// The observed state: the status, why, since when, and until when if that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// Where it stands.
+    pub status: Status,
+    /// Why.
+    pub reason: Reason,
+    /// Since when.
+    pub since: Time,
+    /// Until when, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub until: Option<Time>,
+}
+
+impl State {
+    /// A state that holds from `since` on.
+    pub fn new(status: Status, reason: Reason, since: Time) -> Self {
+        Self { status, reason, since, until: None }
+    }
+}
+
+/// The WhatsApp account that is attached to a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The number in digits with country code.
+    pub phone_number: String,
+    /// Its address, without the device part.
+    pub wa_jid: String,
+    /// Its LID, without the device part.
+    pub wa_lid: Option<String>,
+}
+
+/// What callers can set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A name for people, at most 128 characters.
+    pub label: Option<String>,
+    /// Mark incoming messages as read at once.
+    pub auto_read: bool,
+    /// Show "typing" before a text is sent.
+    pub presence_typing: bool,
+    /// Messages per minute.
+    pub rate_per_min: i32,
+    /// Messages per hour.
+    pub rate_per_hour: i32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { label: None, auto_read: false, presence_typing: true, rate_per_min: 20, rate_per_hour: 600 }
+    }
+}
+
+/// A stored session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// The owner.
+    pub organization: OrganizationId,
+    /// The gateway that holds it, or shall take it up.
+    pub gateway: GatewayId,
+    /// `sub` of the login that created it.
+    pub created_by_user: Option<String>,
+    /// What callers can set.
+    pub settings: Settings,
+    /// Whether it shall run.
+    pub desired: Desired,
+    /// Grows when a caller asks for a restart; a running actor that has seen a smaller number reconnects.
+    pub generation: i64,
+    /// Where it stands.
+    pub state: State,
+    /// The attached account, once paired.
+    pub account: Option<Account>,
+    /// The platform's own session.
+    pub is_admin: bool,
+    /// When it last became `working`.
+    pub last_connected_at: Option<Time>,
+    /// When it was created.
+    pub created_at: Time,
+    /// When its settings or its status last changed.
+    pub updated_at: Time,
+}
+
+/// A gateway's right to run a session. The epoch grows with each holder, so that a former holder's writes can be told and refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The session.
+    pub session: SessionId,
+    /// Who holds it.
+    pub holder: GatewayId,
+    /// Which holding this is; grows by one with each acquisition.
+    pub epoch: i64,
+    /// When it ends unless renewed.
+    pub expires_at: Time,
+}

@@ -1,0 +1,39 @@
+//! WhatsApp Gateway: one program that holds many WhatsApp numbers ("sessions") for many organizations and offers them over gRPC,
+//! gRPC-Web and REST.
+//!
+//! # The house
+//!
+//! Calls go one way: `rest → api → service → {store, event, session} → …`; `tests/architecture.rs` holds the arrows.
+//!
+//! | room | what it does | knows |
+//! |---|---|---|
+//! | [`domain`] | values and rules, no I/O | nothing |
+//! | [`error`] | the one error type, the closed list of codes | `domain` |
+//! | [`store`] | SQLite and PostgreSQL by the same SQL; one file per noun | `domain` |
+//! | [`event`] | the event log: its only writer, its followers | `store` |
+//! | [`wa`] | the only room that knows the WhatsApp library | `store` |
+//! | [`session`] | supervision: one actor per session, made to follow the rows | `wa`, `event`, `store` |
+//! | [`service`] | use cases: a principal and a command in, a domain value or an error out | `session`, `event`, `store` |
+//! | [`api`] | the gRPC edge: layers, authentication, errors, conversion | `service`, `proto` |
+//! | [`rest`] | the HTTP edge, derived from the descriptors; knows no nouns of ours | `api`, `proto` |
+//! | [`sandbox`] | a WhatsApp server simulator with simulated phones | `proto` |
+//! | [`cli`] | one file per command | everything |
+//! | [`app`] | the composition root: builds the rooms, shuts them down in order | everything |
+#![recursion_limit = "256"]
+
+pub mod api;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod event;
+pub mod lifecycle;
+pub mod proto;
+pub mod rest;
+pub mod sandbox;
+pub mod service;
+pub mod session;
+pub mod store;
+pub mod telemetry;
+pub mod wa;

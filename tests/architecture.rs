@@ -1,0 +1,1 @@
+//! The house: one-way arrows, policed imports, file sizes.
