@@ -36,7 +36,7 @@ const ERRANDS: usize = 32;
 
 /// What callers ask of a running session.
 pub enum Command {
-    /// Unlink the device on WhatsApp's side, then end. Answered when nothing of the client runs any more.
+    /// Unlink the device on WhatsApp's side if it is connected, forget its keys, record it and end. Answered when all that is done.
     Logout(oneshot::Sender<()>),
     /// Show a pairing code that was given.
     ShowCode(Code),
@@ -90,8 +90,9 @@ impl Actor {
             let over = match outcome {
                 Outcome::Cancelled | Outcome::Fenced => true,
                 Outcome::Logout(done) => {
+                    let over = self.end(Status::LoggedOut, Reason::LoggedOut).await;
                     let _ = done.send(());
-                    true
+                    over
                 }
                 Outcome::Ended { status, reason } => self.end(status, reason).await,
                 Outcome::Retry { reason, wait } => self.wait(&mut memory, reason, wait).await,
@@ -380,8 +381,9 @@ impl Actor {
                 biased;
                 () = self.cancel.cancelled() => return true,
                 Some(command) = self.commands.recv() => if let Command::Logout(done) = command {
+                    let over = self.end(Status::LoggedOut, Reason::LoggedOut).await;
                     let _ = done.send(());
-                    return true;
+                    return over;
                 },
                 () = tokio::time::sleep_until(next) => return false,
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::domain::clock::Ambient;
 use crate::domain::event::{Code, MessagePayload, MessageStatusPayload, Payload};
 use crate::domain::ids::{OrganizationId, SessionId};
-use crate::domain::message::{Direction, Message, MessageStatus, Receipt};
-use crate::domain::session::{Account, Desired, Fence, State, Status};
+use crate::domain::message::{Direction, Message, Receipt};
+use crate::domain::session::{Account, Desired, Fence, Reason, State, Status};
 use crate::error::Result;
 use crate::event::{EventLog, Recording};
 use crate::wa::Commit;
@@ -56,13 +56,13 @@ impl Recorder {
     async fn changed(&self, state: State, account: Option<Option<&Account>>, desired: Option<Desired>) -> Result<Written> {
         let now = self.ambient.now();
         let mut recording = self.log.begin().await?;
-        if !recording.tx.set_state(&self.session, Some(&self.fence), &state, now).await? {
+        if !recording.tx.set_state(&self.session, Some(self.fence), &state, now).await? {
             return Ok(Written::Fenced);
         }
         if let Some(account) = account {
             recording.tx.set_account(&self.session, account, now).await?;
         }
-        if state.status == Status::Working && state.reason == crate::domain::session::Reason::Connected {
+        if state.status == Status::Working && state.reason == Reason::Connected {
             recording.tx.set_last_connected(&self.session, now).await?;
         }
         if let Some(desired) = desired {
@@ -122,7 +122,7 @@ impl Recorder {
             from_me: inbound.from_me,
             kind: inbound.kind.to_owned(),
             body: inbound.body.clone(),
-            status: inbound.from_me.then_some(MessageStatus::Sent),
+            status: None,
             error: None,
             idempotency_key: None,
             idempotency_hash: None,

@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::event::EventLog;
 use crate::store::{Cipher, Db};
 use crate::wa::Endpoint;
+use crate::wa::device::DeviceStore;
 
 /// How long a lease lasts without being renewed.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -132,15 +133,18 @@ impl Supervisor {
         self.lock().get(session).is_some_and(|handle| handle.commands.try_send(command).is_ok())
     }
 
-    /// Logs a running session out on WhatsApp's side and waits until nothing of it runs any more. False when none runs here.
+    /// Has a running session log itself out: on WhatsApp's side if it is connected, then in its row. False when none runs here or it
+    /// did not answer in time.
     pub async fn logout(&self, session: &SessionId) -> bool {
         let (done, wait) = oneshot::channel();
-        if !self.command(session, Command::Logout(done)) {
-            return false;
-        }
-        let told = tokio::time::timeout(STOP_LIMIT, wait).await.is_ok_and(|answer| answer.is_ok());
+        self.command(session, Command::Logout(done)) && tokio::time::timeout(STOP_LIMIT, wait).await.is_ok_and(|told| told.is_ok())
+    }
+
+    /// Ends what runs of a session here and forgets the device's keys. The caller has recorded before that it shall not run.
+    pub async fn forget(&self, session: &SessionId) -> Result<()> {
         self.stop(session).await;
-        told
+        let Context { db, cipher, .. } = &*self.context;
+        Ok(DeviceStore::new(db.clone(), session.clone(), cipher.clone()).wipe().await?)
     }
 
     /// Ends a session's actor and waits until it is gone.

@@ -2,7 +2,7 @@
 
 use crate::domain::clock::Time;
 use crate::domain::ids::{GatewayId, OrganizationId, SessionId};
-use crate::domain::session::{Account, Desired, Reason, Session, Settings, State, Status};
+use crate::domain::session::{Account, Desired, Fence, Reason, Session, Settings, State, Status};
 use crate::error::{Error, Result};
 use crate::store::{Db, Row, Tx, args};
 
@@ -173,28 +173,21 @@ impl Tx {
         self.row(sql, args).await?.as_ref().map(read).transpose()
     }
 
-    /// Records where a session stands. With `epoch`, only while that is its current lease's: a former holder's word is refused.
-    /// False when nothing was recorded.
-    pub async fn set_state(&mut self, id: &SessionId, epoch: Option<i64>, state: &State, now: Time) -> Result<bool> {
+    /// Records where a session stands. With a fence, only while the row's lease and generation are still the fence's: a former holder's
+    /// word, and one about wishes of yesterday, is refused. False when nothing was recorded.
+    pub async fn set_state(&mut self, id: &SessionId, fence: Option<Fence>, state: &State, now: Time) -> Result<bool> {
         let sql = "UPDATE sessions SET status = $3, status_reason = $4, status_since = $5, status_until = $6, updated_at = $7
-                   WHERE id = $1 AND ($2 IS NULL OR lease_epoch = $2)";
-        let args = args![id, epoch, state.status.word(), state.reason.word(), state.since, state.until, now];
+                   WHERE id = $1 AND ($2 IS NULL OR (lease_epoch = $2 AND generation = $8))";
+        let (epoch, generation) = (fence.map(|f| f.epoch), fence.map(|f| f.generation));
+        let args = args![id, epoch, state.status.word(), state.reason.word(), state.since, state.until, now, generation];
         Ok(self.execute(sql, args).await? > 0)
     }
 
-    /// Attaches or detaches a WhatsApp account; `epoch` as in [`Tx::set_state`].
-    pub async fn set_account(
-        &mut self,
-        id: &SessionId,
-        epoch: Option<i64>,
-        account: Option<&Account>,
-        now: Time,
-    ) -> Result<bool> {
-        let sql = "UPDATE sessions SET phone_number = $3, wa_jid = $4, wa_lid = $5, updated_at = $6
-                   WHERE id = $1 AND ($2 IS NULL OR lease_epoch = $2)";
+    /// Attaches or detaches a WhatsApp account. An actor calls it behind a fenced [`Tx::set_state`] in the same transaction.
+    pub async fn set_account(&mut self, id: &SessionId, account: Option<&Account>, now: Time) -> Result<bool> {
+        let sql = "UPDATE sessions SET phone_number = $2, wa_jid = $3, wa_lid = $4, updated_at = $5 WHERE id = $1";
         let args = args![
             id,
-            epoch,
             account.map(|account| account.phone_number.as_str()),
             account.map(|account| account.wa_jid.as_str()),
             account.and_then(|account| account.wa_lid.as_deref()),
@@ -203,10 +196,10 @@ impl Tx {
         Ok(self.execute(sql, args).await? > 0)
     }
 
-    /// Notes when the session last became `working`; `epoch` as in [`Tx::set_state`].
-    pub async fn set_last_connected(&mut self, id: &SessionId, epoch: Option<i64>, at: Time) -> Result<bool> {
-        let sql = "UPDATE sessions SET last_connected_at = $3 WHERE id = $1 AND ($2 IS NULL OR lease_epoch = $2)";
-        Ok(self.execute(sql, args![id, epoch, at]).await? > 0)
+    /// Notes when the session last became `working`. An actor calls it behind a fenced [`Tx::set_state`] in the same transaction.
+    pub async fn set_last_connected(&mut self, id: &SessionId, at: Time) -> Result<bool> {
+        let sql = "UPDATE sessions SET last_connected_at = $2 WHERE id = $1";
+        Ok(self.execute(sql, args![id, at]).await? > 0)
     }
 
     /// Deletes a session with its messages and its device state; its events stay in the log. False when the organization has no such
