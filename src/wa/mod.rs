@@ -1,1 +1,3 @@
 //! Room `wa`.
+
+pub mod device;
