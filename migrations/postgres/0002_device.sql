@@ -8,14 +8,14 @@ CREATE TABLE wa_devices (
 
 CREATE TABLE wa_identities (
     session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
-    address    TEXT NOT NULL,
+    address    TEXT COLLATE "C" NOT NULL,
     identity   BYTEA NOT NULL, -- a public key
     PRIMARY KEY (session_id, address)
 );
 
 CREATE TABLE wa_sessions (
     session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
-    address    TEXT NOT NULL,
+    address    TEXT COLLATE "C" NOT NULL,
     record     BYTEA NOT NULL, -- sealed
     PRIMARY KEY (session_id, address)
 );
@@ -37,7 +37,7 @@ CREATE TABLE wa_signed_prekeys (
 
 CREATE TABLE wa_sender_keys (
     session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
-    address    TEXT NOT NULL,
+    address    TEXT COLLATE "C" NOT NULL,
     record     BYTEA NOT NULL, -- sealed
     PRIMARY KEY (session_id, address)
 );
@@ -88,7 +88,7 @@ CREATE INDEX wa_lid_mappings_by_phone ON wa_lid_mappings (session_id, phone_numb
 
 CREATE TABLE wa_base_keys (
     session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
-    address    TEXT NOT NULL,
+    address    TEXT COLLATE "C" NOT NULL,
     message_id TEXT NOT NULL,
     base_key   BYTEA NOT NULL, -- a public key
     PRIMARY KEY (session_id, address, message_id)

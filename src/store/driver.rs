@@ -290,6 +290,25 @@ impl Db {
         Ok(on!(self, write, pool, wrap => query!(sql, args).fetch_optional(pool).await?.map(wrap)))
     }
 
+    /// Inserts many rows, all or none; see [`Tx::insert`]. What fits into one statement needs no transaction around it.
+    pub(crate) async fn insert(&self, head: &str, width: usize, tail: &str, values: &[Arg<'_>]) -> Result<()> {
+        let rows = values.len() / width;
+        if rows == 0 {
+            return Ok(());
+        }
+        if chunk(rows) == rows {
+            let sql = AssertSqlSafe(insert_text(head, width, tail, rows));
+            match self {
+                Self::Sqlite { write, .. } => query!(sql, values).execute(write).await.map(drop)?,
+                Self::Postgres(pool) => query!(sql, values).execute(pool).await.map(drop)?,
+            }
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        tx.insert(head, width, tail, values).await?;
+        tx.commit().await
+    }
+
     /// Begins a transaction. On SQLite it takes the write lock at once, so that it cannot fail for it later.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(Tx(match self {
@@ -301,6 +320,17 @@ impl Db {
 
 /// How many rows go into one `INSERT` of many. Few different sizes, so that few texts are prepared.
 const CHUNKS: [usize; 3] = [64, 8, 1];
+
+/// How many of `left` rows the next `INSERT` takes.
+fn chunk(left: usize) -> usize {
+    CHUNKS.into_iter().find(|count| *count <= left).unwrap_or(1)
+}
+
+/// `HEAD ($1, $2), ($3, $4) TAIL`, with `count` rows of `width` columns.
+fn insert_text(head: &str, width: usize, tail: &str, count: usize) -> String {
+    let rows: Vec<String> = (0..count).map(|row| format!("({})", list(row * width + 1, width))).collect();
+    format!("{head} {} {tail}", rows.join(", "))
+}
 
 impl Tx {
     /// Makes everything done in it durable and visible, or fails and leaves nothing.
@@ -331,15 +361,7 @@ impl Tx {
 
     /// Reads or changes rows by a text that was put together from pieces of ours.
     pub(crate) async fn rows_built(&mut self, sql: String, args: &[Arg<'_>]) -> Result<Vec<Row>> {
-        self.fetch(AssertSqlSafe(sql).into_sql_str(), args).await
-    }
-
-    /// Reads or changes rows.
-    pub(crate) async fn rows(&mut self, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>> {
-        self.fetch(sql.into_sql_str(), args).await
-    }
-
-    async fn fetch(&mut self, sql: SqlStr, args: &[Arg<'_>]) -> Result<Vec<Row>> {
+        let sql = AssertSqlSafe(sql);
         Ok(match &mut self.0 {
             Inner::Sqlite(tx) => query!(sql, args).fetch_all(&mut **tx).await?.into_iter().map(Row::Sqlite).collect(),
             Inner::Postgres(tx) => query!(sql, args).fetch_all(&mut **tx).await?.into_iter().map(Row::Postgres).collect(),
@@ -358,10 +380,9 @@ impl Tx {
     /// rows (such as `ON CONFLICT …`), `values` are the rows one after another. No key may occur twice among them.
     pub(crate) async fn insert(&mut self, head: &str, width: usize, tail: &str, mut values: &[Arg<'_>]) -> Result<()> {
         while !values.is_empty() {
-            let count = CHUNKS.into_iter().find(|count| count * width <= values.len()).unwrap_or(1);
+            let count = chunk(values.len() / width);
             let (now, later) = values.split_at((count * width).min(values.len()));
-            let rows: Vec<String> = (0..count).map(|row| format!("({})", list(row * width + 1, width))).collect();
-            self.execute_built(format!("{head} {} {tail}", rows.join(", ")), now).await?;
+            self.execute_built(insert_text(head, width, tail, count), now).await?;
             values = later;
         }
         Ok(())
