@@ -115,7 +115,7 @@ impl Actor {
             turn = self.context.connects.clone().acquire_owned() => turn.ok(),
         };
         let Context { db, cipher, endpoint, .. } = &*self.context;
-        let store = DeviceStore::new(db.clone(), self.session.clone(), cipher.clone());
+        let store = DeviceStore::new(db.clone(), self.session.clone(), cipher);
         let (mut connection, mut signals) = match Box::pin(Connection::open(endpoint, store, self.recorder.commit())).await {
             Ok(open) => open,
             Err(OpenError::Mismatch(mismatch)) => {
@@ -340,7 +340,7 @@ impl Actor {
         let unlink = status == Status::LoggedOut;
         let work = async {
             if unlink {
-                let store = DeviceStore::new(self.context.db.clone(), self.session.clone(), self.context.cipher.clone());
+                let store = DeviceStore::new(self.context.db.clone(), self.session.clone(), &self.context.cipher);
                 store.wipe().await?;
             }
             self.recorder.ended(state, unlink).await

@@ -144,7 +144,7 @@ impl Supervisor {
     pub async fn forget(&self, session: &SessionId) -> Result<()> {
         self.stop(session).await;
         let Context { db, cipher, .. } = &*self.context;
-        Ok(DeviceStore::new(db.clone(), session.clone(), cipher.clone()).wipe().await?)
+        Ok(DeviceStore::new(db.clone(), session.clone(), cipher).wipe().await?)
     }
 
     /// Ends a session's actor and waits until it is gone.

@@ -70,33 +70,6 @@ impl Db {
         self.rows(sql, args![organization]).await?.iter().map(read).collect()
     }
 
-    /// Replaces what callers can set, and gives the session as it is then. None when the organization has no such session.
-    pub async fn update_settings(
-        &self,
-        organization: &OrganizationId,
-        id: &SessionId,
-        settings: &Settings,
-        now: Time,
-    ) -> Result<Option<Session>> {
-        let sql = concat!(
-            "UPDATE sessions SET label = $3, auto_read = $4, presence_typing = $5, rate_per_min = $6, rate_per_hour = $7,
-                    updated_at = $8
-             WHERE organization_id = $1 AND id = $2 RETURNING ",
-            columns!()
-        );
-        let args = args![
-            organization,
-            id,
-            &settings.label,
-            settings.auto_read,
-            settings.presence_typing,
-            settings.rate_per_min,
-            settings.rate_per_hour,
-            now,
-        ];
-        self.change(sql, args).await?.as_ref().map(read).transpose()
-    }
-
     /// The sessions that this gateway shall run, of all organizations: for supervision only.
     pub async fn sessions_to_run(&self, gateway: &GatewayId) -> Result<Vec<Session>> {
         let sql = concat!("SELECT ", columns!(), " FROM sessions WHERE gateway_id = $1 AND desired = 'running' ORDER BY id");
@@ -152,6 +125,33 @@ impl Tx {
         let sql =
             concat!("UPDATE sessions SET generation = generation WHERE organization_id = $1 AND id = $2 RETURNING ", columns!());
         self.row(sql, args![organization, id]).await?.as_ref().map(read).transpose()
+    }
+
+    /// Replaces what callers can set, and gives the session as it is then. None when the organization has no such session.
+    pub async fn update_settings(
+        &mut self,
+        organization: &OrganizationId,
+        id: &SessionId,
+        settings: &Settings,
+        now: Time,
+    ) -> Result<Option<Session>> {
+        let sql = concat!(
+            "UPDATE sessions SET label = $3, auto_read = $4, presence_typing = $5, rate_per_min = $6, rate_per_hour = $7,
+                    updated_at = $8
+             WHERE organization_id = $1 AND id = $2 RETURNING ",
+            columns!()
+        );
+        let args = args![
+            organization,
+            id,
+            &settings.label,
+            settings.auto_read,
+            settings.presence_typing,
+            settings.rate_per_min,
+            settings.rate_per_hour,
+            now,
+        ];
+        self.row(sql, args).await?.as_ref().map(read).transpose()
     }
 
     /// Says whether the session shall run, with `bump_generation` also that a running one shall reconnect, and gives it as it is then.

@@ -4,7 +4,7 @@ use wacore::proto_helpers::MessageExt;
 use wacore::types::events::{self, InboundMessage};
 use wacore::types::message::MessageSource;
 use wacore::types::presence::ReceiptType;
-use wacore_binary::{Jid, Server};
+use wacore_binary::{Jid, JidExt, Server};
 use waproto::whatsapp as wa;
 
 use crate::domain::clock::Time;
