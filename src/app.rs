@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -29,7 +30,7 @@ use crate::proto::gateway::message_service_server::MessageServiceServer;
 use crate::proto::gateway::pairing_service_server::PairingServiceServer;
 use crate::proto::gateway::session_service_server::SessionServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
-use crate::rest::edge::{Edge, EdgeOptions};
+use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
 use crate::sandbox::control::Control;
 use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::service::{Parts, Service};
@@ -146,8 +147,8 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
     });
 
     let edge = edge(&service, sandbox.clone(), &config, ambient, db.clone(), lifecycle.draining())?;
-    let draining = lifecycle.draining();
-    lifecycle.spawn_vital("edge", async move { edge.serve(listener, draining).await });
+    let limits = Limits { connections: config.max_connections, ..Limits::default() };
+    lifecycle.spawn_vital("edge", serve_edge(listener, edge, limits, lifecycle.draining()));
     tracing::info!(%address, gateway = %config.gateway_id, sandbox = sandbox.is_some(), "serving gRPC, gRPC-Web and REST");
     Ok(Running { address, service, sandbox, db })
 }
@@ -172,17 +173,17 @@ pub async fn sandbox(options: SandboxOptions, lifecycle: Lifecycle, ready: impl 
         })
     });
     let routes = Routes::new(SandboxServiceServer::new(Control::new(sandbox.clone())));
-    let edge = Edge::new(EdgeOptions {
+    let edge = Edge {
+        descriptors: proto::DESCRIPTORS,
         routes: with_standard(routes)?,
         authenticator,
+        origins: Vec::new(),
+        ready: Arc::new(|| Box::pin(async { Vec::new() })),
         ambient,
-        cors_origins: Vec::new(),
-        max_connections: 1000,
-        ready: Box::new(|| Box::pin(async { Ok(()) })),
-        draining: lifecycle.draining(),
-    })?;
-    let draining = lifecycle.draining();
-    lifecycle.spawn_vital("edge", async move { edge.serve(listener, draining).await });
+        shutdown: lifecycle.draining(),
+    };
+    let (edge, draining) = (edge.build()?, lifecycle.draining());
+    lifecycle.spawn_vital("edge", serve_edge(listener, edge, Limits::default(), draining));
     ready(&SandboxReady { control, url, key: sandbox.static_public_key(), api_key: made });
     lifecycle.wait().await
 }
@@ -261,7 +262,7 @@ fn edge(
     ambient: Ambient,
     db: Db,
     draining: CancellationToken,
-) -> anyhow::Result<Edge> {
+) -> anyhow::Result<EdgeService> {
     let mut routes = Routes::new(SessionServiceServer::new(sessions::Sessions(service.clone())))
         .add_service(PairingServiceServer::new(pairing::Pairing(service.clone())))
         .add_service(MessageServiceServer::new(messages::Messages(service.clone())))
@@ -275,18 +276,29 @@ fn edge(
         let service = lookup.clone();
         Box::pin(async move { service.authenticate(&secret).await })
     });
-    Edge::new(EdgeOptions {
+    let (ready_db, stopping) = (db, draining.clone());
+    let edge = Edge {
+        descriptors: proto::DESCRIPTORS,
         routes: with_standard(routes)?,
         authenticator,
-        ambient,
-        cors_origins: config.cors_origins.clone(),
-        max_connections: config.max_connections,
-        ready: Box::new(move || {
-            let db = db.clone();
-            Box::pin(async move { db.ping().await.map_err(|_| "the database does not answer".to_owned()) })
+        origins: config.cors_origins.clone(),
+        ready: Arc::new(move || {
+            let (db, stopping) = (ready_db.clone(), stopping.is_cancelled());
+            Box::pin(async move {
+                let mut reasons = Vec::new();
+                if stopping {
+                    reasons.push("shutting down".to_owned());
+                }
+                if db.ping().await.is_err() {
+                    reasons.push("the database does not answer".to_owned());
+                }
+                reasons
+            })
         }),
-        draining,
-    })
+        ambient,
+        shutdown: draining,
+    };
+    edge.build()
 }
 
 /// Adds reflection and the standard health service.
