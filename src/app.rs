@@ -36,13 +36,13 @@ pub struct SandboxReady {
 }
 
 /// Runs a gateway until its end.
-#[expect(clippy::unused_async, clippy::needless_pass_by_value, reason = "the rooms are not wired yet")]
+#[expect(clippy::unused_async, reason = "the rooms are not wired yet")]
 pub async fn serve(config: Config, _lifecycle: Lifecycle) -> anyhow::Result<ExitCode> {
     anyhow::bail!("gateway {} cannot be served by this build", config.gateway_id)
 }
 
 /// Runs the simulator alone until its end; `ready` is called once, when both ports are open.
-#[expect(clippy::unused_async, clippy::needless_pass_by_value, reason = "the rooms are not wired yet")]
+#[expect(clippy::unused_async, reason = "the rooms are not wired yet")]
 pub async fn sandbox(
     options: SandboxOptions,
     _lifecycle: Lifecycle,
@@ -52,7 +52,7 @@ pub async fn sandbox(
 }
 
 /// Brings the database up to date.
-#[expect(clippy::unused_async, clippy::needless_pass_by_value, reason = "the rooms are not wired yet")]
+#[expect(clippy::unused_async, reason = "the rooms are not wired yet")]
 pub async fn migrate(config: Config) -> anyhow::Result<ExitCode> {
     anyhow::bail!("the database of gateway {} cannot be migrated by this build", config.gateway_id)
 }

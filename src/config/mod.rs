@@ -236,7 +236,7 @@ fn network(from: &mut Reader<'_>) -> Option<Network> {
         (true, true) => return Some(if built_in { Network::Sandbox { listen } } else { Network::WhatsApp }),
         (true, false) => from.problem("sandbox_key", "a key without an address; set sandbox_url too"),
         (false, true) => {
-            from.problem("sandbox_url", "an address without the key to trust; set sandbox_key to what the sandbox printed")
+            from.problem("sandbox_url", "an address without the key to trust; set sandbox_key to what the sandbox printed");
         }
         (false, false) if built_in => {
             from.problem("sandbox", "the built-in simulator and one elsewhere exclude each other; drop sandbox or sandbox_url");
