@@ -94,7 +94,7 @@ impl Lifecycle {
                 Ok(Ok(())) if life.draining.is_cancelled() => return,
                 Ok(Ok(())) => tracing::error!(task = name, "a vital task ended; shutting down"),
                 Ok(Err(error)) => {
-                    tracing::error!(task = name, error = format!("{error:#}"), "a vital task failed; shutting down")
+                    tracing::error!(task = name, error = format!("{error:#}"), "a vital task failed; shutting down");
                 }
                 Err(panic) => tracing::error!(task = name, panic = words(&*panic), "a vital task panicked; shutting down"),
             }

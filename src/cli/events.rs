@@ -9,6 +9,9 @@ use super::{Failure, Outcome, output, render};
 use crate::proto::gateway::subscribe_response::Item;
 use crate::proto::gateway::{Event, SubscribeRequest, event};
 
+/// The first pause before another attempt to reach the gateway; each further one is twice as long.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
+
 /// The longest pause between two attempts to reach the gateway.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -39,16 +42,20 @@ enum Command {
 pub(super) async fn run(arguments: Arguments) -> Outcome {
     let Arguments { target, command: Command::Tail { after, sessions, events } } = arguments;
     let connection = target.connect().await?;
-    let mut request = SubscribeRequest { after, sessions, events };
-    let mut pause = Duration::from_secs(1);
+    Err(tail(&connection, SubscribeRequest { after, sessions, events }, target.json).await)
+}
+
+/// Follows the log over as many streams as it takes, until a failure that will not pass.
+async fn tail(connection: &Connection, mut request: SubscribeRequest, json: bool) -> Failure {
+    let mut pause = SHORTEST_PAUSE;
     loop {
         let before = request.after;
-        let failure = follow(&connection, &mut request, target.json).await;
+        let failure = follow(connection, &mut request, json).await;
         if !failure.passes() {
-            return Err(failure);
+            return failure;
         }
         if request.after != before {
-            pause = Duration::from_secs(1);
+            pause = SHORTEST_PAUSE;
         }
         let spinner = output::spinner(format!("{}; trying again", failure.line()));
         tokio::time::sleep(pause).await;
@@ -115,5 +122,78 @@ fn digest(payload: &event::Payload) -> String {
         event::Payload::MessageStatus(payload) => {
             format!("{} {} {}", render::word("MessageStatus", payload.status), payload.chat_jid, payload.message_ids.join(","))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::{Arc, Mutex};
+
+    use futures_util::{Stream, stream};
+    use tokio::net::TcpListener;
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tonic::transport::Server;
+    use tonic::{Request, Response, Status};
+
+    use super::*;
+    use crate::proto::gateway::event_service_server::{EventService, EventServiceServer};
+    use crate::proto::gateway::{Heartbeat, ListEventsRequest, ListEventsResponse, StreamPosition, SubscribeResponse};
+
+    type Items = Pin<Box<dyn Stream<Item = Result<SubscribeResponse, Status>> + Send>>;
+
+    /// Gives one prepared stream after the other and notes what each was asked for.
+    #[derive(Clone)]
+    struct Scripted {
+        streams: Arc<Mutex<Vec<Vec<Result<SubscribeResponse, Status>>>>>,
+        asked: Arc<Mutex<Vec<(Option<String>, Option<i64>)>>>,
+    }
+
+    #[tonic::async_trait]
+    impl EventService for Scripted {
+        type SubscribeStream = Items;
+
+        async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Items>, Status> {
+            let key = request.metadata().get("authorization").and_then(|key| key.to_str().ok()).map(str::to_owned);
+            self.asked.lock().unwrap().push((key, request.get_ref().after));
+            let items = self.streams.lock().unwrap().remove(0);
+            Ok(Response::new(Box::pin(stream::iter(items))))
+        }
+
+        async fn list_events(&self, _request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
+            Err(Status::unimplemented("not in this script"))
+        }
+    }
+
+    fn item(item: Item) -> Result<SubscribeResponse, Status> {
+        Ok(SubscribeResponse { item: Some(item) })
+    }
+
+    #[tokio::test]
+    async fn a_lost_stream_goes_on_behind_the_last_sequence_and_a_refusal_ends() {
+        let event = Event { sequence: 6, event: "message".into(), ..Event::default() };
+        let script = Scripted {
+            asked: Arc::default(),
+            streams: Arc::new(Mutex::new(vec![
+                vec![
+                    item(Item::Position(StreamPosition { sequence: 5, oldest: 1 })),
+                    item(Item::Event(event)),
+                    Err(Status::unavailable("restarting")),
+                ],
+                vec![item(Item::Heartbeat(Heartbeat { sequence: 9 }))],
+                vec![Err(Status::unauthenticated("revoked"))],
+            ])),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Server::builder().add_service(EventServiceServer::new(script.clone()));
+        let server = tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+
+        let connection = Target::to(format!("http://{address}"), "wa_key".into()).connect().await.unwrap();
+        let failure = tail(&connection, SubscribeRequest::default(), true).await;
+        assert_eq!(failure.line(), "unauthenticated: revoked");
+        let shown = Some("Bearer wa_key".to_owned());
+        assert_eq!(*script.asked.lock().unwrap(), [(shown.clone(), None), (shown.clone(), Some(6)), (shown, Some(9))]);
+        server.abort();
     }
 }

@@ -44,7 +44,7 @@ fn object(message: &DynamicMessage) -> Json {
     let mut map = Map::new();
     for field in message.descriptor().fields() {
         let set = message.has_field(&field);
-        let holder = field.containing_oneof().filter(|oneof| oneof_is_nested(oneof));
+        let holder = field.containing_oneof().filter(oneof_is_nested);
         let name = holder.map_or_else(|| field.json_name().to_owned(), |oneof| oneof.name().to_owned());
         if set || always_there(&field) {
             map.insert(name, value(&field, &message.get_field(&field)));

@@ -51,7 +51,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
 }
 
 fn announce_json(ready: &SandboxReady) -> String {
-    let key = ready.api_key.as_ref().map(|key| key.expose_secret());
+    let key = ready.api_key.as_ref().map(ExposeSecret::expose_secret);
     json!({"control": format!("http://{}", ready.control), "url": ready.url, "key": hex(&ready.key), "apiKey": key}).to_string()
 }
 

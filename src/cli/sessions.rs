@@ -107,9 +107,9 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     }
     .into_inner();
     if target.json {
-        output::json(&render::json("Session", &session)?)?
+        output::json(&render::json("Session", &session)?)?;
     } else {
-        sheet(&session)?
+        sheet(&session)?;
     }
     Ok(ExitCode::SUCCESS)
 }
