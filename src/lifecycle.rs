@@ -4,14 +4,15 @@
 //! Stage 2 begins when the grace is over or a second signal comes: `terminated` is cancelled, and what still runs is dropped.
 
 use std::any::Any;
-use std::future::{Future, pending};
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -93,7 +94,7 @@ impl Lifecycle {
                 Ok(Ok(())) if life.draining.is_cancelled() => return,
                 Ok(Ok(())) => tracing::error!(task = name, "a vital task ended; shutting down"),
                 Ok(Err(error)) => {
-                    tracing::error!(task = name, error = format!("{error:#}"), "a vital task failed; shutting down")
+                    tracing::error!(task = name, error = format!("{error:#}"), "a vital task failed; shutting down");
                 }
                 Err(panic) => tracing::error!(task = name, panic = words(&*panic), "a vital task panicked; shutting down"),
             }
@@ -107,27 +108,22 @@ impl Lifecycle {
     pub async fn wait(&self) -> anyhow::Result<ExitCode> {
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;
-        let next = async move || {
-            tokio::select! {
-                Some(()) = term.recv() => "SIGTERM",
-                Some(()) = int.recv() => "SIGINT",
-                // Both streams ended, which happens only with the runtime.
-                else => pending().await,
+        let signals = stream::poll_fn(move |context| {
+            if term.poll_recv(context).is_ready() {
+                return Poll::Ready(Some("SIGTERM"));
             }
-        };
-        let outcome = self.run(next, tokio::time::sleep(self.grace)).await;
+            int.poll_recv(context).map(|_| Some("SIGINT"))
+        });
+        let outcome = self.run(signals, tokio::time::sleep(self.grace)).await;
         Ok(outcome.into())
     }
 
-    /// Both stages. `next_signal` waits for one signal; `grace` begins to run when it is first awaited.
-    async fn run<G>(&self, mut next_signal: impl AsyncFnMut() -> &'static str, grace: G) -> Outcome
-    where
-        G: Future<Output = ()>,
-    {
+    /// Both stages. `signals` never ends; `grace` begins to run when it is first awaited.
+    async fn run(&self, mut signals: impl Stream<Item = &'static str> + Unpin, grace: impl Future<Output = ()>) -> Outcome {
         tokio::select! {
             biased;
             () = self.draining.cancelled() => {}
-            name = next_signal() => {
+            Some(name) = signals.next() => {
                 tracing::info!(signal = name, "shutting down; a second signal ends at once");
                 self.draining.cancel();
             }
@@ -136,7 +132,7 @@ impl Lifecycle {
         let cut = tokio::select! {
             biased;
             () = self.vital.wait() => false,
-            name = next_signal() => {
+            Some(name) = signals.next() => {
                 tracing::warn!(signal = name, "second signal; ending at once");
                 true
             }
@@ -163,8 +159,11 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::future::pending;
+
     use tokio::sync::mpsc;
+
+    use super::*;
 
     /// Signals and the end of the grace are given by hand, so that no clock is needed.
     struct Hand {
@@ -180,11 +179,8 @@ mod tests {
         let grace = CancellationToken::new();
         let (own, over) = (life.clone(), grace.clone());
         let end = tokio::spawn(async move {
-            let next = async move || match signals.recv().await {
-                Some(name) => name,
-                None => pending().await,
-            };
-            own.run(next, over.cancelled_owned()).await
+            let signals = stream::poll_fn(move |context| signals.poll_recv(context));
+            own.run(signals, over.cancelled_owned()).await
         });
         Hand { signal, grace, life, end }
     }

@@ -25,7 +25,7 @@ impl EventService for Events {
     type SubscribeStream = Stream<SubscribeResponse>;
 
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
-        let caller = principal(&request)?.clone();
+        let caller = principal(&request)?;
         let SubscribeRequest { after, sessions, events } = request.into_inner();
         let (follower, bounds) = self.0.follow_events(&caller, filter(sessions, events), after).await.map_err(to_status)?;
         let first = stream::iter([Ok(position(follower.cursor(), bounds))]);
@@ -37,7 +37,7 @@ impl EventService for Events {
     }
 
     async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
-        let caller = principal(&request)?.clone();
+        let caller = principal(&request)?;
         let ListEventsRequest { after, limit, sessions, events } = request.into_inner();
         let limit = if limit == 0 { PAGE } else { i64::from(limit) };
         let page = self.0.list_events(&caller, &filter(sessions, events), after, limit).await.map_err(to_status)?;

@@ -20,7 +20,7 @@ pub struct Messages(pub Service);
 #[tonic::async_trait]
 impl MessageService for Messages {
     async fn send_message(&self, request: Request<SendMessageRequest>) -> Result<Response<SendResult>, Status> {
-        let caller = principal(&request)?.clone();
+        let caller = principal(&request)?;
         let SendMessageRequest { session, r#type, to, idempotency_key, content } = request.into_inner();
         let text = match (MessageType::try_from(r#type), content) {
             (Ok(MessageType::Text), Some(Content::Text(text))) => text,
@@ -36,7 +36,7 @@ impl MessageService for Messages {
 
     async fn get_message(&self, request: Request<GetMessageRequest>) -> Result<Response<Message>, Status> {
         let GetMessageRequest { session, mid } = request.get_ref();
-        let found = self.0.get_message(principal(&request)?, &SessionId::new(session), mid).await.map_err(to_status)?;
+        let found = self.0.get_message(&principal(&request)?, &SessionId::new(session), mid).await.map_err(to_status)?;
         Ok(Response::new(message(&found)))
     }
 }

@@ -173,7 +173,8 @@ fn fill_computed(values: &mut BTreeMap<&'static str, Given>) {
         |values: &BTreeMap<&'static str, Given>, name| values.get(name).map_or_else(String::new, |given| given.text.clone());
     let database = format!("sqlite://{}/gateway.db", text(values, "data_dir").trim_end_matches('/'));
     let host = hostname::get().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    let listen = text(values, "listen");
+    // A wrong `listen` is told once, not here again.
+    let listen = Some(text(values, "listen")).filter(|listen| parse::address(listen).is_ok()).unwrap_or_default();
     for (name, default) in [("database_url", database), ("gateway_id", host), ("advertise_address", listen)] {
         if let Some(given) = values.get_mut(name).filter(|given| given.source == Source::Default) {
             given.text = default;
@@ -191,7 +192,7 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
     let database_url = from.read("database_url", parse::database_url);
     let database_pool = from.read("database_pool", parse::number(2, 1000));
     let gateway_id = from.read("gateway_id", parse::gateway_id);
-    let advertise_address = from.read("advertise_address", parse::host_and_port);
+    let advertise_address = from.optional("advertise_address", parse::host_and_port);
     let encryption_key = from.optional("encryption_key", parse::secret_key);
     let old_encryption_keys = from.list("old_encryption_keys", parse::secret_key);
     if encryption_key.is_none() && !old_encryption_keys.is_empty() {
@@ -206,13 +207,14 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
     let shutdown_grace = from.read("shutdown_grace", parse::seconds);
     let log = from.read("log", parse::log_filter);
     let log_format = from.read("log_format", parse::log_format);
+    let listen = listen?;
     Some(Config {
-        listen: listen?,
+        listen,
         data_dir,
         database_url: database_url?,
         database_pool: database_pool?,
         gateway_id: GatewayId::new(gateway_id?),
-        advertise_address: advertise_address?,
+        advertise_address: advertise_address.unwrap_or_else(|| listen.to_string()),
         encryption_key,
         old_encryption_keys,
         bootstrap_api_key,
@@ -236,7 +238,7 @@ fn network(from: &mut Reader<'_>) -> Option<Network> {
         (true, true) => return Some(if built_in { Network::Sandbox { listen } } else { Network::WhatsApp }),
         (true, false) => from.problem("sandbox_key", "a key without an address; set sandbox_url too"),
         (false, true) => {
-            from.problem("sandbox_url", "an address without the key to trust; set sandbox_key to what the sandbox printed")
+            from.problem("sandbox_url", "an address without the key to trust; set sandbox_key to what the sandbox printed");
         }
         (false, false) if built_in => {
             from.problem("sandbox", "the built-in simulator and one elsewhere exclude each other; drop sandbox or sandbox_url");

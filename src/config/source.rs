@@ -226,9 +226,11 @@ fn form(setting: &Setting) -> &'static str {
 
 /// `, did you mean …?` when one of `known` is close to `name`.
 fn did_you_mean(name: &str, known: impl Iterator<Item = String>) -> String {
+    // One slip in three letters is close; anything further is another word.
+    let slips = (name.trim_start_matches("WAGW_").len() / 3).min(3);
     known
         .map(|candidate| (strsim::damerau_levenshtein(name, &candidate), candidate))
         .min()
-        .filter(|(distance, _)| *distance <= 3)
+        .filter(|(distance, _)| *distance <= slips)
         .map_or_else(String::new, |(_, candidate)| format!(", did you mean {candidate}?"))
 }

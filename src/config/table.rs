@@ -72,7 +72,7 @@ pub const SETTINGS: [Setting; 20] = [
         "database_url",
         Kind::Url,
         "sqlite://data/gateway.db",
-        "`sqlite://PATH` (the default lies in `data_dir`) or `postgres://…`, which several gateways may share",
+        "`sqlite://PATH` (the default lies in `data_dir`) or `postgres://USER@HOST/NAME`",
     ),
     setting("database_pool", Kind::Plain, "10", "connections to the database at most, 2 to 1000"),
     computed("gateway_id", Kind::Plain, "host name", "the gateway's name, unique and stable among those that share a database"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -72,6 +72,8 @@ struct Memory {
     backoff: Backoff,
     troubled_since: Option<Instant>,
     errands: JoinSet<()>,
+    /// The right to be among those that are connecting.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Actor {
@@ -126,7 +128,9 @@ impl Actor {
         };
         let sender = connection.sender();
         self.live.send_modify(|live| live.sender = Some(sender));
-        let outcome = self.listen(&mut connection, &mut signals, turn, memory).await;
+        memory.turn = turn;
+        let outcome = self.listen(&mut connection, &mut signals, memory).await;
+        memory.turn = None;
         self.live.send_modify(|live| live.sender = None);
         memory.errands.abort_all();
         match outcome {
@@ -145,10 +149,8 @@ impl Actor {
         &mut self,
         connection: &mut Connection,
         signals: &mut mpsc::Receiver<Signal>,
-        turn: Option<tokio::sync::OwnedSemaphorePermit>,
         memory: &mut Memory,
     ) -> Result<Outcome> {
-        let mut turn = turn;
         let mut timer = Timer::enter(Phase::Connecting);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -166,7 +168,7 @@ impl Actor {
                         return Ok(outcome);
                     }
                     if timer.phase != Phase::Connecting {
-                        turn = None;
+                        memory.turn = None;
                     }
                 },
                 clean = connection.ended() => {
@@ -205,7 +207,6 @@ impl Actor {
                 },
             }
             while memory.errands.try_join_next().is_some() {}
-            let _ = &turn;
         }
     }
 

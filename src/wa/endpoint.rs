@@ -12,8 +12,7 @@ use wacore_binary::Jid;
 use whatsapp_rust::store::Device;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 
-/// The number that an unpaired device claims towards the sandbox. It belongs to nobody: country code 1 has no area code 000.
-pub const PLACEHOLDER: &str = "10000000000";
+use crate::domain::jid::PLACEHOLDER;
 
 /// The end of validity in the seed. WhatsApp's own certificates end within years, so this marks a device as seeded for the sandbox.
 const SEED_NOT_AFTER: i64 = i64::MAX;
