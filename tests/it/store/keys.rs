@@ -27,6 +27,7 @@ fn key(id: &str, owner: &str, secret: &str) -> ApiKey {
         prefix: api_key::prefix(secret),
         hash: api_key::hash(secret),
         capabilities: [Capability::Read, Capability::Manage].into_iter().collect(),
+        sessions: (id == "K2").then(|| vec![SessionId::new("S1"), SessionId::new("S2")]),
         expires_at: Some(later(60)),
         created_at: NOW,
         last_used_at: None,
