@@ -162,7 +162,10 @@ pub async fn sandbox(options: SandboxOptions, lifecycle: Lifecycle, ready: impl 
     let ws = TcpListener::bind(ws_listen).await.with_context(|| format!("ws-listen {ws_listen}"))?;
     let (control, url) = (listener.local_addr()?, format!("ws://{}/ws/chat", ws.local_addr()?));
     let (serving, draining) = (sandbox.clone(), lifecycle.draining());
-    lifecycle.spawn_vital("sandbox", async move { Ok(serving.serve(ws, draining).await?) });
+    lifecycle.spawn_vital("sandbox", async move {
+        serving.serve(ws, draining).await;
+        Ok(())
+    });
 
     let made = api_key.is_none().then(|| SecretString::from(crate::domain::api_key::generate(&ambient)));
     let hash = api_key.as_ref().or(made.as_ref()).map(|key| crate::domain::api_key::hash(key.expose_secret()));
@@ -233,7 +236,10 @@ async fn endpoint(
             let url = format!("ws://{}/ws/chat", ws.local_addr()?);
             tracing::info!(url, "sessions connect to the built-in WhatsApp simulator");
             let serving = sandbox.clone();
-            lifecycle.spawn_vital("sandbox", async move { Ok(serving.serve(ws, sessions_gone).await?) });
+            lifecycle.spawn_vital("sandbox", async move {
+                serving.serve(ws, sessions_gone).await;
+                Ok(())
+            });
             let key = sandbox.static_public_key();
             Ok((Endpoint::Sandbox(SandboxEndpoint { url, key }), Some(sandbox)))
         }
