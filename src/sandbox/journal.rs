@@ -21,10 +21,10 @@ use tracing::{error, warn};
 
 use super::Inner;
 use super::keys::{Blob, Secret};
+use super::phone::message::Stored;
 use super::server::World;
 use super::server::account::{Account, Bundle, Device, Place};
 use super::server::queue::Queued;
-use super::phone::message::Stored;
 use wacore_libsignal::protocol::SessionRecord;
 
 /// The journal is rewritten when it has grown by this much and to several times its size.
@@ -92,8 +92,13 @@ impl Journal {
         let mut server = None;
         // Keys sort accounts first, then devices, then what belongs to them.
         for (key, value) in latest {
-            let restored = if key == Key::Server { serde_json::from_value(value).map(|key| server = Some(key)) } else { world.restore(&key, value) };
-            restored.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("damaged journal at {key:?}: {error}")))?;
+            let restored = if key == Key::Server {
+                serde_json::from_value(value).map(|key| server = Some(key))
+            } else {
+                world.restore(&key, value)
+            };
+            restored
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("damaged journal at {key:?}: {error}")))?;
         }
         Ok(server)
     }
@@ -136,11 +141,8 @@ pub(super) async fn save(inner: Weak<Inner>, mut journal: Journal, wake: Arc<Not
         let (lines, generation) = inner.collect(whole);
         drop(inner);
         let written = tokio::task::spawn_blocking(move || {
-            let result = if whole {
-                Journal::create(&journal.path, &lines).map(|fresh| journal = fresh)
-            } else {
-                journal.append(&lines)
-            };
+            let result =
+                if whole { Journal::create(&journal.path, &lines).map(|fresh| journal = fresh) } else { journal.append(&lines) };
             (journal, result)
         });
         let result;
@@ -208,9 +210,13 @@ impl World {
             Key::Account(number) => account(number).map(serde_json::to_value),
             Key::Device(number, id) => device(number, id).map(serde_json::to_value),
             Key::Bundle(number, id) => device(number, id).and_then(|device| device.bundle.as_ref()).map(serde_json::to_value),
-            Key::Queued(number, id, place) => device(number, id).and_then(|device| device.queue.get(place)).map(serde_json::to_value),
+            Key::Queued(number, id, place) => {
+                device(number, id).and_then(|device| device.queue.get(place)).map(serde_json::to_value)
+            }
             Key::Prekey(number, id) => account(number).and_then(|account| account.prekeys.get(id)).map(serde_json::to_value),
-            Key::Message(number, place) => account(number).and_then(|account| account.messages.get(place)).map(serde_json::to_value),
+            Key::Message(number, place) => {
+                account(number).and_then(|account| account.messages.get(place)).map(serde_json::to_value)
+            }
             Key::Session(number, address) => account(number)
                 .and_then(|account| account.sessions.get(address))
                 .and_then(|session| session.serialize().ok())

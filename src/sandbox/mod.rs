@@ -340,7 +340,9 @@ impl Sandbox {
         let world = self.inner.world();
         let chat = match &with {
             // A chat with nobody we know is an empty one.
-            Some(with) => Some(world.resolve("with", with).map_or_else(|_| with.to_string(), |number| Address::phone(number).to_string())),
+            Some(with) => {
+                Some(world.resolve("with", with).map_or_else(|_| with.to_string(), |number| Address::phone(number).to_string()))
+            }
             None => None,
         };
         let account = world.known(&number)?;

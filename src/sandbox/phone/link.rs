@@ -62,7 +62,8 @@ pub(in crate::sandbox) fn sign_device(
         ..Default::default()
     }
     .encode_to_vec();
-    let mut mac = Hmac::<Sha256>::new_from_slice(adv_secret).map_err(|error| Error::internal(anyhow::anyhow!("hmac: {error}")))?;
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(adv_secret).map_err(|error| Error::internal(anyhow::anyhow!("hmac: {error}")))?;
     mac.update(&identity);
     Ok(wa::ADVSignedDeviceIdentityHMAC {
         details: Some(identity),
@@ -116,7 +117,12 @@ pub(in crate::sandbox) fn type_code(ambient: &Ambient, code: &str, wrapped_ephem
 }
 
 /// Opens the client's key bundle and derives the secret that proves the signed identity; `None` when the code was wrong.
-pub(in crate::sandbox) fn open_key_bundle(account: &Account, half: &PhoneHalf, bundle: &[u8], identity: &[u8]) -> Option<[u8; 32]> {
+pub(in crate::sandbox) fn open_key_bundle(
+    account: &Account,
+    half: &PhoneHalf,
+    bundle: &[u8],
+    identity: &[u8],
+) -> Option<[u8; 32]> {
     let (salt, rest) = bundle.split_at_checked(32)?;
     let (nonce, sealed) = rest.split_first_chunk::<12>()?;
     let shared = half.ephemeral.calculate_agreement(&PublicKey::from_djb_public_key_bytes(&half.their_ephemeral).ok()?).ok()?;

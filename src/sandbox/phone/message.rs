@@ -6,7 +6,7 @@ use crate::domain::clock::Time;
 use crate::sandbox::journal::Key;
 use crate::sandbox::keys::Blob;
 use crate::sandbox::server::World;
-use crate::sandbox::{Direction, PhoneMessage, MessageState};
+use crate::sandbox::{Direction, MessageState, PhoneMessage};
 
 /// More than this and the oldest is forgotten.
 const MAX_MESSAGES: usize = 10_000;

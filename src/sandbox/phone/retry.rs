@@ -2,6 +2,7 @@
 
 use wacore_binary::{Jid, Node};
 
+use crate::sandbox::journal::Key;
 use crate::sandbox::server::World;
 use crate::sandbox::server::account::Place;
 use crate::sandbox::wire::node::{attr, el, jid};
@@ -17,13 +18,13 @@ impl World {
         let encs = stanza.get_children_by_tag("enc").map(|enc| attr(enc, "count").parse::<u32>().unwrap_or(0));
         let attempt = encs.max().unwrap_or(0) + 1;
         let own = sender.number == number;
-        let chat = if own { jid(stanza, "recipient").and_then(|chat| self.number_of(&chat)) } else { Some(sender.number.clone()) };
+        let chat =
+            if own { jid(stanza, "recipient").and_then(|chat| self.number_of(&chat)) } else { Some(sender.number.clone()) };
         let known = |world: &Self, chat: &String| {
             let name = (Jid::pn(chat.as_str()).to_string(), id.clone());
             world.accounts.get(number).is_some_and(|account| account.by_id.contains_key(&name))
         };
         let now = self.ambient.now();
-        // A second copy of what was read long ago is no news.
         let Some(chat) = chat else { return };
         if !known(self, &chat) {
             let row = PhoneMessage {
@@ -38,8 +39,9 @@ impl World {
                 arrivals: 1,
             };
             self.store_message(number, row, None);
-        } else if self.is_readable(number, &chat, &id) {
-            return self.phone_sends_receipt(number, sender_jid, &id, None);
+        } else if self.count_readable(number, &chat, &id) {
+            let kind = own.then_some("sender");
+            return self.phone_sends_receipt(number, sender_jid, &id, kind);
         }
         if attempt > MAX_ATTEMPTS {
             return;
@@ -63,11 +65,16 @@ impl World {
         self.relay_receipt(&phone, sender_jid, "retry", &receipt.children(children).build());
     }
 
-    fn is_readable(&self, number: &str, chat: &str, id: &str) -> bool {
+    /// Counts one more arrival of a message that the phone has read: a ciphertext that came twice opens only once.
+    fn count_readable(&mut self, number: &str, chat: &str, id: &str) -> bool {
         let name = (Jid::pn(chat).to_string(), id.to_owned());
-        let Some(account) = self.accounts.get(number) else { return false };
-        let row = account.by_id.get(&name).and_then(|place| account.messages.get(place));
-        row.is_some_and(|row| row.shown.state != MessageState::Undecryptable)
+        let Some(account) = self.accounts.get_mut(number) else { return false };
+        let Some(place) = account.by_id.get(&name).copied() else { return false };
+        let row = account.messages.get_mut(&place).filter(|row| row.shown.state != MessageState::Undecryptable);
+        let Some(row) = row else { return false };
+        row.shown.arrivals += 1;
+        self.touch(Key::Message(number.to_owned(), place));
+        true
     }
 
     /// A device could not read what the phone sent.

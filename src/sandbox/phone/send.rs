@@ -81,7 +81,9 @@ impl World {
     pub(super) fn resend(&mut self, number: &str, to: &Place, id: &str, chat_of_row: &str, attempt: u32) {
         let Some(account) = self.accounts.get(number) else { return };
         let place = account.by_id.get(&(chat_of_row.to_owned(), id.to_owned()));
-        let Some(content) = place.and_then(|place| account.messages.get(place)).and_then(|row| row.content.clone()) else { return };
+        let Some(content) = place.and_then(|place| account.messages.get(place)).and_then(|row| row.content.clone()) else {
+            return;
+        };
         let Ok(content) = wa::Message::decode_from_slice(&content.0) else { return };
         let Some(peer) = chat_of_row.parse::<Jid>().ok().and_then(|jid| self.number_of(&jid)) else { return };
         let Some(chat) = self.accounts.get(&peer).map(|peer| peer.jid(0, self.lid_addressing)) else { return };

@@ -43,7 +43,12 @@ impl World {
         let Some(account) = self.accounts.get(number) else { return };
         let now = self.now_secs().to_string();
         let list = el("key-index-list").attr("ts", now.clone());
-        let list = if change == "add" { self.signed_list(account).map_or(list.build(), |bytes| el("key-index-list").attr("ts", now.clone()).bytes(bytes).build()) } else { list.build() };
+        let list = if change == "add" {
+            self.signed_list(account)
+                .map_or(list.build(), |bytes| el("key-index-list").attr("ts", now.clone()).bytes(bytes).build())
+        } else {
+            list.build()
+        };
         let mut which = el("device").attr("jid", account.jid(device, false)).attr("lid", account.jid(device, true));
         if let Some(known) = account.devices.get(&device) {
             which = which.attr("key-index", known.key_index.to_string());

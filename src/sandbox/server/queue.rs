@@ -36,8 +36,8 @@ pub(in crate::sandbox) struct Queued {
 pub(super) enum Drain {
     /// It has not said that it is ready.
     Waiting,
-    /// It got everything up to `after`; `total` were announced.
-    Sending { after: u64, total: usize },
+    /// It got `sent` of the `total` that were announced, up to number `after`.
+    Sending { after: u64, sent: usize, total: usize },
     /// It gets everything at once.
     Live,
 }
@@ -89,19 +89,26 @@ impl World {
             .build();
         self.send(connection, el("ib").attr("from", SERVER).children([preview]).build());
         if let Some(connection) = self.connections.get_mut(&connection) {
-            connection.drain = Drain::Sending { after: 0, total };
+            connection.drain = Drain::Sending { after: 0, sent: 0, total };
         }
         self.continue_drain(connection, place, BATCH);
     }
 
     /// Sends the next `count` queued stanzas, and the end marker when none is left.
     fn continue_drain(&mut self, connection: u64, place: &Place, count: usize) {
-        let Some(Drain::Sending { after, total }) = self.connections.get(&connection).map(|connection| connection.drain) else { return };
+        let Some(Drain::Sending { after, sent, total }) = self.connections.get(&connection).map(|connection| connection.drain)
+        else {
+            return;
+        };
         let Some(device) = self.device_mut(place) else { return };
+        // A client asks until it has what was announced; what came since then goes along with the last batch.
+        let count = if sent + count >= total { usize::MAX } else { count };
         let mut rest = device.queue.range(after + 1..);
-        let batch: Vec<(u64, Blob)> = rest.by_ref().take(count).map(|(number, queued)| (*number, queued.stanza.clone())).collect();
+        let batch: Vec<(u64, Blob)> =
+            rest.by_ref().take(count).map(|(number, queued)| (*number, queued.stanza.clone())).collect();
         let done = rest.next().is_none();
         let last = batch.last().map_or(after, |(number, _)| *number);
+        let sent = sent + batch.len();
         for (_, stanza) in batch {
             if let Ok(mut node) = unpack(BytesMut::from(stanza.0.as_slice())) {
                 node.attrs.insert("offline", "1");
@@ -113,7 +120,7 @@ impl World {
             self.send(connection, el("ib").attr("from", SERVER).children([marker]).build());
         }
         if let Some(connection) = self.connections.get_mut(&connection) {
-            connection.drain = if done { Drain::Live } else { Drain::Sending { after: last, total } };
+            connection.drain = if done { Drain::Live } else { Drain::Sending { after: last, sent, total } };
         }
     }
 

@@ -64,10 +64,7 @@ impl World {
     /// The phone and every linked device of an account.
     pub(in crate::sandbox) fn all_devices(&self, number: &str) -> Vec<Place> {
         let linked = self.accounts.get(number).map(|account| account.devices.keys().copied().collect::<Vec<_>>());
-        std::iter::once(0)
-            .chain(linked.unwrap_or_default())
-            .map(|device| Place { number: number.to_owned(), device })
-            .collect()
+        std::iter::once(0).chain(linked.unwrap_or_default()).map(|device| Place { number: number.to_owned(), device }).collect()
     }
 
     /// Every device of the account but this one.

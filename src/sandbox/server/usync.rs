@@ -50,7 +50,9 @@ impl World {
             }
             ("lid", Some(account)) => Some(el("lid").attr("val", account.jid(0, true)).build()),
             ("devices", Some(account)) => self.device_list(account),
-            ("status", Some(_)) => Some(el("status").attr("t", "1700000000").string_content("Hey there! I am using the sandbox").build()),
+            ("status", Some(_)) => {
+                Some(el("status").attr("t", "1700000000").string_content("Hey there! I am using the sandbox").build())
+            }
             _ => None,
         }
     }

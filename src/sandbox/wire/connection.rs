@@ -20,15 +20,15 @@ use wacore_noise::NoiseCipher;
 use wacore_noise::framing::encode_frame;
 
 use super::frames::{Frames, TooLarge};
-use super::noise::{self, Agreed, HandshakeError, Next};
 use super::node;
+use super::noise::{self, Agreed, HandshakeError, Next};
 use crate::sandbox::Inner;
 
 /// A websocket towards a client.
 pub(in crate::sandbox) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// How many stanzas may wait for a peer before it is cut off. Larger than a batch of the offline queue with room for live traffic.
-pub(in crate::sandbox) const OUTBOX: usize = 1024;
+/// How many stanzas may wait for a peer before it is cut off: the longest offline queue, with room for live traffic.
+pub(in crate::sandbox) const OUTBOX: usize = 16_384;
 
 /// The handshake's messages are small.
 const MAX_HELLO: usize = 64 * 1024;
@@ -146,7 +146,13 @@ async fn next_frame(socket: &mut Socket, frames: &mut Frames) -> Result<Vec<u8>,
     }
 }
 
-async fn read(inner: &Inner, id: u64, mut stream: SplitStream<Socket>, mut frames: Frames, open: NoiseCipher) -> Result<(), Ended> {
+async fn read(
+    inner: &Inner,
+    id: u64,
+    mut stream: SplitStream<Socket>,
+    mut frames: Frames,
+    open: NoiseCipher,
+) -> Result<(), Ended> {
     let mut counter = 0;
     loop {
         while let Some(mut frame) = frames.next()? {

@@ -45,11 +45,11 @@ async fn a_phone_writes_to_a_device_and_learns_that_it_arrived_and_was_read() {
         assert_eq!((id, offline), (sent.id, false));
     }
     // Alice's phone reads at once, so the state comes to read; her device's delivery alone is seen when her phone does not read.
-    let row = running.messages(BOB, "bob sees it read", row("two", MessageState::Read)).await;
-    assert!(row.delivered_at.is_some() && row.read_at.is_some());
+    let read = running.messages(BOB, "bob sees it read", row("two", MessageState::Read)).await;
+    assert!(read.delivered_at.is_some() && read.read_at.is_some());
     // And the answer uses the session that the message began.
     alice.client.send_text(Jid::pn(BOB), "three").await.unwrap();
-    running.messages(BOB, "the answer", super::messages::row("three", MessageState::Received)).await;
+    running.messages(BOB, "the answer", row("three", MessageState::Received)).await;
 }
 
 #[tokio::test]
@@ -93,7 +93,10 @@ async fn what_a_phone_sends_is_copied_to_its_own_devices() {
     running.sandbox.send_message(ALICE, BOB, "from my phone").await.unwrap();
     alice
         .wait("the own copy", |event| match event {
-            Event::Messages(batch) => batch.iter().find(|m| m.info.source.is_from_me && m.message.conversation.as_deref() == Some("from my phone")).map(|_| ()),
+            Event::Messages(batch) => batch
+                .iter()
+                .find(|m| m.info.source.is_from_me && m.message.conversation.as_deref() == Some("from my phone"))
+                .map(|_| ()),
             _ => None,
         })
         .await;
@@ -121,10 +124,16 @@ async fn what_was_written_meanwhile_waits_in_the_offline_queue() {
         running.sandbox.send_message(ALICE, BOB, &format!("while away {n}")).await.unwrap();
     }
     let bob = Peer::new(running.address, backend, None).await;
-    for n in 0..3 {
-        let (_, offline) = bob.text(&format!("while away {n}")).await;
-        assert!(offline);
-    }
+    let mut seen = Vec::new();
+    bob.wait("all three", |event| match event {
+        Event::Messages(batch) => {
+            seen.extend(batch.iter().map(|message| (message.message.conversation.clone().unwrap(), message.info.is_offline)));
+            (seen.len() >= 3).then_some(())
+        }
+        _ => None,
+    })
+    .await;
+    assert_eq!(seen, [0, 1, 2].map(|n| (format!("while away {n}"), true)));
     running.phone(BOB, "the queue is empty", |phone| (phone.devices[0].queued == 0).then_some(())).await;
     let backend = bob.stop().await;
     let bob = Peer::new(running.address, backend, None).await;
