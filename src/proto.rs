@@ -4,13 +4,19 @@
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// `whatsapp.gateway.v1`.
-#[expect(unused_qualifications, reason = "generated code")]
+#[expect(
+    unused_qualifications,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
+    reason = "generated code"
+)]
 pub mod gateway {
     tonic::include_proto!("whatsapp.gateway.v1");
 }
 
 /// `whatsapp.sandbox.v1`.
-#[expect(unused_qualifications, reason = "generated code")]
+#[expect(unused_qualifications, clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = "generated code")]
 pub mod sandbox {
     tonic::include_proto!("whatsapp.sandbox.v1");
 }

@@ -1,1 +1,32 @@
-//! Room `api`.
+//! The gRPC edge: authentication, authorization, validation, limits and errors, the same for every door.
+//!
+//! A call passes `layers` (request id, time limit, panics) → `guard` (who may call what) → the codec in `validate` → its service.
+//! The REST edge enters at the same point, in process.
+
+pub mod api_keys;
+pub mod auth;
+pub mod convert;
+pub mod events;
+pub mod guard;
+pub mod layers;
+pub mod messages;
+pub mod pairing;
+pub mod sessions;
+pub mod status;
+pub mod stream;
+pub mod validate;
+
+use tonic::{Request, Status};
+
+use crate::domain::principal::Principal;
+use crate::error::{Code, Error};
+
+/// The caller of a request that passed the guard.
+///
+/// # Errors
+/// `unauthorized` in a method that is declared public and called without a credential.
+#[expect(clippy::result_large_err, reason = "tonic's own error type")]
+pub fn principal<T>(request: &Request<T>) -> Result<Principal, Status> {
+    let found = request.extensions().get::<Principal>().cloned();
+    found.ok_or_else(|| status::to_status(Error::new(Code::Unauthorized, "this call needs a credential")))
+}

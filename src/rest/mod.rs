@@ -1,1 +1,359 @@
-//! Room `rest`.
+//! The HTTP edge, derived from the descriptors; it knows no nouns of ours.
+//!
+//! A call is routed, checked by the guard's [`Gate`](crate::api::guard::Gate) before a byte of its body is read, turned into the
+//! request's protobuf bytes, and sent in process through the very service that gRPC clients reach. The reply's bytes are written
+//! as JSON directly.
+//!
+//! # JSON rules
+//! **Both ways.** Field names are the proto names in camelCase. 64-bit integers are numbers. `google.protobuf.Timestamp` is epoch
+//! milliseconds. Enumerations are lower-case without their prefix. Bytes are base64.
+//!
+//! **Replies.** `google.protobuf.Empty` is status 204 without a body. Fields without `optional` are always written: scalars,
+//! lists (`[]`), maps, and messages too (`{}`; a timestamp as `0`). Unset `optional` fields are left out, or `null` when they are
+//! `(nullable)`. Of a oneof, the set member is written under its own name, with `(nested)` under the oneof's name (`{}` when
+//! none is set). Errors are `{"error":{"code","message","details"}}`, made from nothing but the gRPC status.
+//!
+//! **Requests.** Each field has one place: the path, if the route names it; the query, for `(query)` fields and for routes without
+//! a body; the header, for `(header)` fields (with both options the header wins); otherwise the body. The body is an object
+//! with `content-type: application/json`; an empty one is `{}`. Refused with 400, naming the field: unknown fields and
+//! query parameters, fields in another place than theirs, members given twice, wrong types, unknown enum names and the zero
+//! one, two members of a oneof, objects nested more than 32 deep. `null` is the same as absent. 413 above 4 MiB, 415 for
+//! another content type. Lists in a query are repeated parameters.
+//!
+//! **Streams.** Server-Sent Events or newline-delimited JSON (the default) by `Accept`. When the stream's message is exactly one
+//! oneof, an event is its set member: the one with a `(stream_id)` field is plain, with that `id`; others carry `event: <name>`.
+//! A line is the whole message. An error at the end is `event: error`, or a line with `error`. A unary method and a
+//! streaming one may share a path: `Accept` decides.
+//!
+//! **HTTP.** HEAD is GET without the body. 405 carries `Allow`. A trailing slash is another path.
+
+mod json;
+mod plan;
+mod qr;
+mod request;
+mod response;
+mod rule;
+pub mod serve;
+mod stream;
+mod template;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use bytes::{Buf as _, BufMut as _, Bytes};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use prost_reflect::{DescriptorPool, MethodDescriptor};
+use tonic::body::Body;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::metadata::MetadataMap;
+use tonic::{Status, client};
+
+use crate::api::layers::{BODY_LIMIT, Calls, RequestId};
+use crate::error::{Code, Error};
+use crate::rest::plan::{Kind, Planner, Plans};
+use crate::rest::qr::Form;
+use crate::rest::request::Given;
+use crate::rest::response::{Failure, content, malformed, write};
+use crate::rest::rule::{Options, Rule};
+use crate::rest::stream::Format;
+use crate::rest::template::{Found, Table, Template};
+use crate::rest::wire::{Raw, Reader};
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of a body that is too long is read and dropped, so that its sender gets to see the answer.
+const DRAIN_LIMIT: usize = 16 << 20;
+
+/// One method of the contract, as HTTP reaches it.
+#[derive(Debug)]
+struct Route {
+    method: PathAndQuery,
+    request: usize,
+    reply: usize,
+    takes_body: bool,
+    success: StatusCode,
+    /// Number of the reply's field that may come as a QR code.
+    qr: Option<u32>,
+    /// The request's fields that the path names.
+    variables: Vec<usize>,
+}
+
+/// What one HTTP method on one path leads to.
+#[derive(Debug, Default)]
+struct Binding {
+    unary: Option<Route>,
+    streaming: Option<Route>,
+}
+
+/// The transcoder. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Rest {
+    plans: Arc<Plans>,
+    table: Arc<Table<Binding>>,
+    calls: Calls,
+}
+
+impl Rest {
+    /// Reads the routes from an encoded `FileDescriptorSet`; calls go to `calls`.
+    ///
+    /// # Errors
+    /// Conflicting routes, patterns, bodies or types that are not supported, path variables that are no field.
+    pub fn new(descriptors: &[u8], calls: Calls) -> anyhow::Result<Self> {
+        let pool = DescriptorPool::decode(descriptors).context("the descriptors cannot be read")?;
+        let (options, mut planner, mut table) = (Options::new(&pool)?, Planner::new(&pool)?, Table::new());
+        for method in pool.services().flat_map(|s| s.methods().collect::<Vec<_>>()) {
+            if let Some(rule) = options.rule(&method)? {
+                bind(&mut table, &mut planner, &method, rule).with_context(|| method.full_name().to_owned())?;
+            }
+        }
+        Ok(Self { plans: Arc::new(planner.finish()), table: Arc::new(table), calls })
+    }
+
+    /// Answers one HTTP request.
+    pub async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
+        let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+        let head = request.method() == Method::HEAD;
+        if head {
+            *request.method_mut() = Method::GET;
+        }
+        let response = self.run(request, &id).await.unwrap_or_else(|failure| failure.response(&id));
+        if !head {
+            return response;
+        }
+        let (mut parts, body) = response.into_parts();
+        if let Some(length) = body.size_hint().exact() {
+            parts.headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        Response::from_parts(parts, Body::empty())
+    }
+
+    async fn run(&self, request: Request<Body>, id: &RequestId) -> Result<Response<Body>, Failure> {
+        let (parts, body) = request.into_parts();
+        let (template, binding, captures) = match self.table.find(&parts.method, parts.uri.path()) {
+            Found::Route(template, binding, captures) => (template, binding, captures),
+            Found::OtherMethods(methods) => return Ok(not_allowed(&parts.method, &methods, id)),
+            Found::Nothing => return Err(Error::new(Code::NotFound, "there is nothing at this path").into()),
+        };
+        tracing::Span::current().record("route", template.text.as_str());
+        let asked_for = Format::asked_for(&parts.headers);
+        let (route, streaming) = match (&binding.unary, &binding.streaming) {
+            (Some(unary), None) => (unary, false),
+            (Some(unary), Some(_)) if asked_for.is_none() => (unary, false),
+            (_, Some(streaming)) => (streaming, true),
+            (None, None) => return Err(Error::new(Code::NotFound, "there is nothing at this path").into()),
+        };
+        let checked = self.calls.gate().check(route.method.path(), &parts.headers).await?;
+        let body = read(body, &parts.headers).await?;
+        let given = Given {
+            plans: &self.plans,
+            message: route.request,
+            captures: route.variables.iter().copied().zip(captures).collect(),
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &parts.headers,
+            takes_body: route.takes_body,
+            body: &body,
+        };
+        let message = Bytes::from(given.encode()?);
+        let form = route.qr.and_then(|number| Form::asked_for(&parts.headers).map(|form| (form, number)));
+
+        let mut call = tonic::Request::new(message);
+        *call.metadata_mut() = MetadataMap::from_headers(metadata(parts.headers));
+        call.extensions_mut().insert(checked);
+        call.extensions_mut().insert(id.clone());
+        let mut client = client::Grpc::new(self.calls.clone()).max_decoding_message_size(usize::MAX);
+        client.ready().await.unwrap_or_else(|never| match never {});
+        if streaming {
+            let items = client.server_streaming(call, route.method.clone(), Identity).await?.into_inner();
+            let format = asked_for.unwrap_or(Format::Lines);
+            return Ok(stream::respond(self.plans.clone(), route.reply, format, id.clone(), items));
+        }
+        let reply = client.unary(call, route.method.clone(), Identity).await?.into_inner();
+        if route.success == StatusCode::NO_CONTENT {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = route.success;
+            return Ok(response);
+        }
+        if let Some((form, number)) = form {
+            let text = text_field(&reply, number).ok_or_else(malformed)?;
+            return Ok(content(route.success, form.content_type(), form.draw(text)?));
+        }
+        let mut json = Vec::with_capacity(reply.len() * 2 + 64);
+        write(&self.plans, route.reply, &reply, &mut json).ok_or_else(malformed)?;
+        Ok(content(route.success, "application/json", json))
+    }
+}
+
+/// Enters a method into the table.
+fn bind(table: &mut Table<Binding>, planner: &mut Planner, method: &MethodDescriptor, rule: Rule) -> anyhow::Result<()> {
+    ensure!(!method.is_client_streaming(), "client streams cannot be called over HTTP");
+    let template = Template::parse(&rule.template)?;
+    let (request, reply) = (planner.request(&method.input())?, planner.message(&method.output())?);
+    let mut variables = Vec::new();
+    for name in &template.variables {
+        let at = method.input().get_field_by_name(name).and_then(|f| planner.plans().messages[request].by_name(f.json_name()));
+        let at = at.with_context(|| format!("the path variable {name:?} is no field of the request"))?;
+        let field = &planner.plans().messages[request].fields[at];
+        let plain = field.count == plan::Count::One && !matches!(field.kind, Kind::Message(_));
+        ensure!(plain && !field.query && field.header.is_none(), "the field {name:?} cannot be a path variable");
+        variables.push(at);
+    }
+    let qr = match &rule.qr_field {
+        None => None,
+        Some(name) => {
+            let field =
+                method.output().get_field_by_name(name).filter(|f| f.kind() == prost_reflect::Kind::String && !f.is_list());
+            Some(field.with_context(|| format!("the QR field {name:?} is no text of the reply"))?.number())
+        }
+    };
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let route = Route { method: path.parse()?, request, reply, takes_body: rule.body, success: rule.success, qr, variables };
+    let conflict = || format!("{} {} is bound twice", rule.method, rule.template);
+    if let Some(binding) = table.same(&rule.method, &template) {
+        let place = if method.is_server_streaming() { &mut binding.streaming } else { &mut binding.unary };
+        ensure!(place.replace(route).is_none(), conflict());
+        return Ok(());
+    }
+    let binding = match method.is_server_streaming() {
+        true => Binding { streaming: Some(route), unary: None },
+        false => Binding { unary: Some(route), streaming: None },
+    };
+    table.add(rule.method, template, binding);
+    Ok(())
+}
+
+fn not_allowed(method: &Method, others: &[Method], id: &RequestId) -> Response<Body> {
+    let mut allow: Vec<_> = others.iter().map(Method::as_str).collect();
+    if allow.contains(&"GET") {
+        allow.push("HEAD");
+    }
+    let allow = allow.join(", ");
+    let failure = Failure::refused(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not allowed here, only {allow}"));
+    let mut response = failure.response(id);
+    if let Ok(value) = HeaderValue::from_str(&allow) {
+        response.headers_mut().insert(header::ALLOW, value);
+    }
+    response
+}
+
+/// Reads a body whole, within its limits, and checks what it claims to be.
+async fn read(body: Body, headers: &HeaderMap) -> Result<Bytes, Failure> {
+    let Ok(body) = tokio::time::timeout(BODY_TIMEOUT, collect(body)).await else {
+        let late = Error::new(Code::Timeout, "the body took too long to arrive");
+        return Err(Failure { http: Some(StatusCode::REQUEST_TIMEOUT), ..late.into() });
+    };
+    let body = body?;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !body.is_empty() && !kind.eq_ignore_ascii_case("application/json") {
+        return Err(Failure::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must have `content-type: application/json`"));
+    }
+    Ok(body)
+}
+
+async fn collect(mut body: Body) -> Result<Bytes, Failure> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Error::new(Code::Validation, "the body ended early"))?;
+        let Some(data) = frame.data_ref() else { continue };
+        length += data.len();
+        if length > DRAIN_LIMIT {
+            break;
+        }
+        if length <= BODY_LIMIT {
+            bytes.extend_from_slice(data);
+        } else {
+            bytes = Vec::new();
+        }
+    }
+    if length > BODY_LIMIT {
+        return Err(Failure::refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {BODY_LIMIT} bytes")));
+    }
+    Ok(bytes.into())
+}
+
+/// The headers that go on as metadata: not those of the connection, of the body, or of protocols.
+fn metadata(headers: HeaderMap) -> HeaderMap {
+    const NOT: [&str; 12] = [
+        "authorization",
+        "connection",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-api-key",
+        "http2-settings",
+    ];
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    let mut current = None;
+    for (name, value) in headers {
+        current = name.or(current);
+        let Some(name) = &current else { continue };
+        let text = name.as_str();
+        let dropped = ["content-", "accept", "grpc-", "proxy-", "sec-"].iter().any(|prefix| text.starts_with(prefix));
+        if !dropped && !NOT.contains(&text) {
+            kept.append(name, value);
+        }
+    }
+    kept
+}
+
+/// The text of one field of a message.
+fn text_field(message: &[u8], number: u32) -> Option<&str> {
+    let (mut reader, mut text) = (Reader::new(message), "");
+    while !reader.is_empty() {
+        match reader.field()? {
+            (n, Raw::Bytes(bytes)) if n == number => text = std::str::from_utf8(bytes).ok()?,
+            _ => {}
+        }
+    }
+    Some(text)
+}
+
+/// Bytes in, bytes out: messages are protobuf already.
+#[derive(Clone, Copy)]
+struct Identity;
+
+impl Codec for Identity {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Identity {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for Identity {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, frame: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(frame.copy_to_bytes(frame.remaining())))
+    }
+}

@@ -19,6 +19,7 @@ mod open;
 mod organization;
 mod session;
 
+pub use cipher::Cipher;
 pub use driver::{Arg, Db, Row, Tx};
 pub use open::Options;
 

@@ -2,7 +2,7 @@
 
 use crate::domain::clock::Time;
 use crate::domain::ids::{GatewayId, OrganizationId, SessionId};
-use crate::domain::session::{Account, Desired, Reason, Session, Settings, State, Status};
+use crate::domain::session::{Account, Desired, Fence, Reason, Session, Settings, State, Status};
 use crate::error::{Error, Result};
 use crate::store::{Db, Row, Tx, args};
 
@@ -70,33 +70,6 @@ impl Db {
         self.rows(sql, args![organization]).await?.iter().map(read).collect()
     }
 
-    /// Replaces what callers can set, and gives the session as it is then. None when the organization has no such session.
-    pub async fn update_settings(
-        &self,
-        organization: &OrganizationId,
-        id: &SessionId,
-        settings: &Settings,
-        now: Time,
-    ) -> Result<Option<Session>> {
-        let sql = concat!(
-            "UPDATE sessions SET label = $3, auto_read = $4, presence_typing = $5, rate_per_min = $6, rate_per_hour = $7,
-                    updated_at = $8
-             WHERE organization_id = $1 AND id = $2 RETURNING ",
-            columns!()
-        );
-        let args = args![
-            organization,
-            id,
-            &settings.label,
-            settings.auto_read,
-            settings.presence_typing,
-            settings.rate_per_min,
-            settings.rate_per_hour,
-            now,
-        ];
-        self.change(sql, args).await?.as_ref().map(read).transpose()
-    }
-
     /// The sessions that this gateway shall run, of all organizations: for supervision only.
     pub async fn sessions_to_run(&self, gateway: &GatewayId) -> Result<Vec<Session>> {
         let sql = concat!("SELECT ", columns!(), " FROM sessions WHERE gateway_id = $1 AND desired = 'running' ORDER BY id");
@@ -154,6 +127,33 @@ impl Tx {
         self.row(sql, args![organization, id]).await?.as_ref().map(read).transpose()
     }
 
+    /// Replaces what callers can set, and gives the session as it is then. None when the organization has no such session.
+    pub async fn update_settings(
+        &mut self,
+        organization: &OrganizationId,
+        id: &SessionId,
+        settings: &Settings,
+        now: Time,
+    ) -> Result<Option<Session>> {
+        let sql = concat!(
+            "UPDATE sessions SET label = $3, auto_read = $4, presence_typing = $5, rate_per_min = $6, rate_per_hour = $7,
+                    updated_at = $8
+             WHERE organization_id = $1 AND id = $2 RETURNING ",
+            columns!()
+        );
+        let args = args![
+            organization,
+            id,
+            &settings.label,
+            settings.auto_read,
+            settings.presence_typing,
+            settings.rate_per_min,
+            settings.rate_per_hour,
+            now,
+        ];
+        self.row(sql, args).await?.as_ref().map(read).transpose()
+    }
+
     /// Says whether the session shall run, with `bump_generation` also that a running one shall reconnect, and gives it as it is then.
     /// None when the organization has no such session.
     pub async fn set_desired(
@@ -173,28 +173,21 @@ impl Tx {
         self.row(sql, args).await?.as_ref().map(read).transpose()
     }
 
-    /// Records where a session stands. With `epoch`, only while that is its current lease's: a former holder's word is refused.
-    /// False when nothing was recorded.
-    pub async fn set_state(&mut self, id: &SessionId, epoch: Option<i64>, state: &State, now: Time) -> Result<bool> {
+    /// Records where a session stands. With a fence, only while the row's lease and generation are still the fence's: a former holder's
+    /// word, and one about wishes of yesterday, is refused. False when nothing was recorded.
+    pub async fn set_state(&mut self, id: &SessionId, fence: Option<Fence>, state: &State, now: Time) -> Result<bool> {
         let sql = "UPDATE sessions SET status = $3, status_reason = $4, status_since = $5, status_until = $6, updated_at = $7
-                   WHERE id = $1 AND ($2 IS NULL OR lease_epoch = $2)";
-        let args = args![id, epoch, state.status.word(), state.reason.word(), state.since, state.until, now];
+                   WHERE id = $1 AND ($2 IS NULL OR (lease_epoch = $2 AND generation = $8))";
+        let (epoch, generation) = (fence.map(|f| f.epoch), fence.map(|f| f.generation));
+        let args = args![id, epoch, state.status.word(), state.reason.word(), state.since, state.until, now, generation];
         Ok(self.execute(sql, args).await? > 0)
     }
 
-    /// Attaches or detaches a WhatsApp account; `epoch` as in [`Tx::set_state`].
-    pub async fn set_account(
-        &mut self,
-        id: &SessionId,
-        epoch: Option<i64>,
-        account: Option<&Account>,
-        now: Time,
-    ) -> Result<bool> {
-        let sql = "UPDATE sessions SET phone_number = $3, wa_jid = $4, wa_lid = $5, updated_at = $6
-                   WHERE id = $1 AND ($2 IS NULL OR lease_epoch = $2)";
+    /// Attaches or detaches a WhatsApp account. An actor calls it behind a fenced [`Tx::set_state`] in the same transaction.
+    pub async fn set_account(&mut self, id: &SessionId, account: Option<&Account>, now: Time) -> Result<bool> {
+        let sql = "UPDATE sessions SET phone_number = $2, wa_jid = $3, wa_lid = $4, updated_at = $5 WHERE id = $1";
         let args = args![
             id,
-            epoch,
             account.map(|account| account.phone_number.as_str()),
             account.map(|account| account.wa_jid.as_str()),
             account.and_then(|account| account.wa_lid.as_deref()),
@@ -203,10 +196,10 @@ impl Tx {
         Ok(self.execute(sql, args).await? > 0)
     }
 
-    /// Notes when the session last became `working`; `epoch` as in [`Tx::set_state`].
-    pub async fn set_last_connected(&mut self, id: &SessionId, epoch: Option<i64>, at: Time) -> Result<bool> {
-        let sql = "UPDATE sessions SET last_connected_at = $3 WHERE id = $1 AND ($2 IS NULL OR lease_epoch = $2)";
-        Ok(self.execute(sql, args![id, epoch, at]).await? > 0)
+    /// Notes when the session last became `working`. An actor calls it behind a fenced [`Tx::set_state`] in the same transaction.
+    pub async fn set_last_connected(&mut self, id: &SessionId, at: Time) -> Result<bool> {
+        let sql = "UPDATE sessions SET last_connected_at = $2 WHERE id = $1";
+        Ok(self.execute(sql, args![id, at]).await? > 0)
     }
 
     /// Deletes a session with its messages and its device state; its events stay in the log. False when the organization has no such
