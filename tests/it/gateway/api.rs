@@ -57,9 +57,30 @@ async fn errors_are_as_documented(home: Home) {
         ("POST", sessions.to_owned(), Some(json!({"label": 7})), 400, "validation_error", "label"),
         ("POST", sessions.to_owned(), Some(json!({"lable": "x"})), 400, "validation_error", "lable"),
         ("GET", format!("{sessions}?limit=3"), None, 400, "validation_error", "limit"),
-        ("POST", format!("{sessions}/x/messages"), Some(json!({"type": "text", "to": "abc", "text": "x"})), 400, "validation_error", "to"),
-        ("POST", format!("{sessions}/x/messages"), Some(json!({"type": "dance", "to": "1234567"})), 400, "validation_error", "type"),
-        ("POST", format!("{sessions}/x/messages"), Some(json!({"type": "text", "to": "1234567", "text": ""})), 400, "validation_error", "text"),
+        (
+            "POST",
+            format!("{sessions}/x/messages"),
+            Some(json!({"type": "text", "to": "abc", "text": "x"})),
+            400,
+            "validation_error",
+            "to",
+        ),
+        (
+            "POST",
+            format!("{sessions}/x/messages"),
+            Some(json!({"type": "dance", "to": "1234567"})),
+            400,
+            "validation_error",
+            "type",
+        ),
+        (
+            "POST",
+            format!("{sessions}/x/messages"),
+            Some(json!({"type": "text", "to": "1234567", "text": ""})),
+            400,
+            "validation_error",
+            "text",
+        ),
     ];
     for (method, path, body, status, code, field) in cases {
         let (got_status, got_code, got) = error(gateway.call_as(Some(KEY), method, &path, body.clone()).await);
@@ -110,7 +131,8 @@ async fn settings_change_one_by_one(home: Home) {
     let gateway = home.start().await;
     let made = gateway.post("/api/v1/sessions", json!({"label": "a", "autoRead": true})).await;
     let path = format!("/api/v1/sessions/{}", made["id"].as_str().unwrap());
-    let (status, changed) = gateway.call_as(Some(KEY), "PATCH", &path, Some(json!({"ratePerMin": 5, "presenceTyping": false}))).await;
+    let (status, changed) =
+        gateway.call_as(Some(KEY), "PATCH", &path, Some(json!({"ratePerMin": 5, "presenceTyping": false}))).await;
     assert_eq!(status, 200);
     let fields = ["label", "autoRead", "presenceTyping", "ratePerMin", "ratePerHour"];
     assert_eq!(fields.map(|f| changed[f].clone()), [json!("a"), json!(true), json!(false), json!(5), json!(600)]);

@@ -8,7 +8,14 @@ use whatsapp_gateway::proto::gateway::watch_pairing_response::Update;
 
 use super::{Home, KEY, PATIENCE, on_both_engines};
 
-on_both_engines!(by_qr_code, by_typed_code, the_watch_tells_it_all, unlinked_by_the_phone, logged_out_by_a_caller, stopped_and_started);
+on_both_engines!(
+    by_qr_code,
+    by_typed_code,
+    the_watch_tells_it_all,
+    unlinked_by_the_phone,
+    logged_out_by_a_caller,
+    stopped_and_started
+);
 
 const SHOP: &str = "6281200000001";
 
@@ -115,8 +122,9 @@ async fn stopped_and_started(home: Home) {
     let stopped = gateway.post(&format!("{path}:stop"), json!({})).await;
     assert_eq!((&stopped["status"], &stopped["phoneNumber"]), (&json!("stopped"), &json!(SHOP)), "the pairing stays");
     gateway.until(&format!("/sandbox/v1/phones/{SHOP}"), "the device offline", |p| p["devices"][0]["online"] == false).await;
-    let (status, body) =
-        gateway.call_as(Some(KEY), "POST", &format!("{path}/messages"), Some(json!({"type": "text", "to": SHOP, "text": "x"}))).await;
+    let (status, body) = gateway
+        .call_as(Some(KEY), "POST", &format!("{path}/messages"), Some(json!({"type": "text", "to": SHOP, "text": "x"})))
+        .await;
     assert_eq!((status, &body["error"]["code"]), (409, &json!("session_not_connected")));
     for verb in ["start", "start", "restart"] {
         gateway.post(&format!("{path}:{verb}"), json!({})).await;

@@ -34,7 +34,9 @@ async fn messages_go_both_ways(home: Home) {
     assert!(payload["senderLid"].as_str().unwrap().ends_with("@lid"));
     assert_eq!(payload["media"], json!({}), "the contract wants it there");
 
-    let sent = gateway.post(&format!("/api/v1/sessions/{id}/messages"), json!({"type": "text", "to": BUDI, "text": "Good morning."})).await;
+    let sent = gateway
+        .post(&format!("/api/v1/sessions/{id}/messages"), json!({"type": "text", "to": BUDI, "text": "Good morning."}))
+        .await;
     assert_eq!((&sent["mode"], &sent["status"], &sent["replayed"]), (&json!("sync"), &json!("sent"), &json!(false)));
     let shown = format!("/sandbox/v1/phones/{BUDI}/messages");
     let arrived = |m: &serde_json::Value| m["data"].as_array().unwrap().iter().any(|m| m["text"] == "Good morning.");
