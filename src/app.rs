@@ -154,7 +154,11 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
 }
 
 /// Runs the simulator alone until its end; `ready` is called once, when both ports are open.
-pub async fn sandbox(options: SandboxOptions, lifecycle: Lifecycle, ready: impl FnOnce(&SandboxReady)) -> anyhow::Result<ExitCode> {
+pub async fn sandbox(
+    options: SandboxOptions,
+    lifecycle: Lifecycle,
+    ready: impl FnOnce(&SandboxReady),
+) -> anyhow::Result<ExitCode> {
     let ambient = Ambient::system();
     let SandboxOptions { listen, ws_listen, state, api_key } = options;
     let sandbox = Sandbox::open(SandboxConfig { state_file: state, ..SandboxConfig::default() }, ambient.clone()).await?;
@@ -162,7 +166,10 @@ pub async fn sandbox(options: SandboxOptions, lifecycle: Lifecycle, ready: impl 
     let ws = TcpListener::bind(ws_listen).await.with_context(|| format!("ws-listen {ws_listen}"))?;
     let (control, url) = (listener.local_addr()?, format!("ws://{}/ws/chat", ws.local_addr()?));
     let (serving, draining) = (sandbox.clone(), lifecycle.draining());
-    lifecycle.spawn_vital("sandbox", async move { Ok(serving.serve(ws, draining).await?) });
+    lifecycle.spawn_vital("sandbox", async move {
+        serving.serve(ws, draining).await;
+        Ok(())
+    });
 
     let made = api_key.is_none().then(|| SecretString::from(crate::domain::api_key::generate(&ambient)));
     let hash = api_key.as_ref().or(made.as_ref()).map(|key| crate::domain::api_key::hash(key.expose_secret()));
@@ -208,8 +215,11 @@ async fn open(config: &Config) -> anyhow::Result<Db> {
 
 fn cipher(config: &Config, ambient: &Ambient) -> Cipher {
     let key = |key: &crate::config::Key| Key::new(*key.expose_secret());
-    let cipher =
-        Cipher::new(ambient.clone(), config.encryption_key.as_ref().map(key), config.old_encryption_keys.iter().map(key).collect());
+    let cipher = Cipher::new(
+        ambient.clone(),
+        config.encryption_key.as_ref().map(key),
+        config.old_encryption_keys.iter().map(key).collect(),
+    );
     if !cipher.seals() {
         tracing::warn!("WAGW_ENCRYPTION_KEY is not set: the sessions' WhatsApp keys lie in the database unencrypted");
     }
@@ -233,7 +243,10 @@ async fn endpoint(
             let url = format!("ws://{}/ws/chat", ws.local_addr()?);
             tracing::info!(url, "sessions connect to the built-in WhatsApp simulator");
             let serving = sandbox.clone();
-            lifecycle.spawn_vital("sandbox", async move { Ok(serving.serve(ws, sessions_gone).await?) });
+            lifecycle.spawn_vital("sandbox", async move {
+                serving.serve(ws, sessions_gone).await;
+                Ok(())
+            });
             let key = sandbox.static_public_key();
             Ok((Endpoint::Sandbox(SandboxEndpoint { url, key }), Some(sandbox)))
         }

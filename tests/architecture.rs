@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("event", &["store", "domain", "error"]),
     ("wa", &["store", "domain", "error"]),
     ("session", &["wa", "event", "store", "domain", "error"]),
-    ("service", &["session", "event", "store", "domain", "error"]),
+    ("service", &["session", "wa", "event", "store", "domain", "error"]),
     ("api", &["service", "event", "proto", "domain", "error"]),
     ("rest", &["api", "proto", "domain", "error"]),
     ("sandbox", &["api", "proto", "domain", "error"]),

@@ -196,7 +196,9 @@ fn refuse_paired(row: &Session) -> Result<()> {
 
 fn refused(error: CodeError) -> Error {
     match error {
-        CodeError::Outstanding => Error::new(Code::Conflict, "another request for a code is under way").reason("code_outstanding"),
+        CodeError::Outstanding => {
+            Error::new(Code::Conflict, "another request for a code is under way").reason("code_outstanding")
+        }
         CodeError::Throttled { wait } => Error::new(Code::RateLimited, "WhatsApp gives no more codes for this number for now")
             .retry_after(wait.unwrap_or(Duration::from_secs(300))),
         CodeError::NotConnected => Error::new(Code::Unavailable, "the session did not reach WhatsApp in time; try again"),

@@ -44,9 +44,7 @@ fn payload(it: Payload) -> Wire {
             status: session::status(state.status).into(),
             status_detail: Some(session::detail(&state)),
         }),
-        Payload::AuthQr(code) => {
-            Wire::AuthQr(pb::AuthQrPayload { code: code.code, expires_at: code.expires_at.map(timestamp) })
-        }
+        Payload::AuthQr(code) => Wire::AuthQr(pb::AuthQrPayload { code: code.code, expires_at: code.expires_at.map(timestamp) }),
         Payload::AuthCode(code) => {
             Wire::AuthCode(pb::AuthCodePayload { code: code.code, expires_at: code.expires_at.map(timestamp) })
         }
