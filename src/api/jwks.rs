@@ -196,7 +196,7 @@ impl Shared {
                 Ok(Some((read_keys(&text)?, None)))
             }
             KeySource::File(path) => {
-                let mut file = tokio::fs::File::open(path).await.with_context(|| path.display().to_string())?;
+                let file = tokio::fs::File::open(path).await.with_context(|| path.display().to_string())?;
                 let about = file.metadata().await?;
                 let stamp = Some((about.modified()?, about.len()));
                 if self.lock().stamp == stamp {

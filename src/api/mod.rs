@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod api_keys;
+pub mod attempts;
 pub mod auth;
 pub mod convert;
 pub mod events;
@@ -14,6 +15,7 @@ pub mod layers;
 pub mod login;
 pub mod messages;
 pub mod pairing;
+mod record;
 pub mod sessions;
 pub mod status;
 pub mod stream;

@@ -37,14 +37,14 @@ impl Time {
     }
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 enum Clock {
     System,
     Held(Arc<AtomicI64>),
 }
 
 /// The clock and the random source of one running program (or of one test). Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Ambient {
     clock: Clock,
 }

@@ -13,7 +13,7 @@ use crate::domain::api_key::ApiKey;
 use crate::domain::ids::{ApiKeyId, OrganizationId};
 
 /// How long an entry holds.
-pub const HOLDS: Duration = Duration::from_secs(2);
+pub(super) const HOLDS: Duration = Duration::from_secs(2);
 
 /// How long a stream's question for its key's validity is answered from here; streams ask every second.
 const STREAM_HOLDS: Duration = Duration::from_millis(500);

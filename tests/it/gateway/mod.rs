@@ -110,8 +110,10 @@ impl Gateway {
     pub(crate) async fn stranger(&self) -> String {
         use whatsapp_gateway::domain::ids::OrganizationId;
         use whatsapp_gateway::domain::principal::{Capabilities, Principal};
+        use whatsapp_gateway::service::api_key::NewApiKey;
         let caller = Principal::local(OrganizationId::new("org_other"));
-        self.running.service.create_api_key(&caller, "stranger", Capabilities::ALL, None).await.unwrap().1
+        let new = NewApiKey { name: "stranger".into(), capabilities: Capabilities::ALL, sessions: None, expires_at: None };
+        self.running.service.create_api_key(&caller, new).await.unwrap().1
     }
 
     /// A gRPC channel; calls carry the test's key.
