@@ -18,6 +18,7 @@ use crate::api::layers::RequestId;
 use crate::api::record::{Recorded, record};
 use crate::api::status::{by_code, to_status};
 use crate::domain::audit::Actor;
+use crate::domain::clock::Ambient;
 use crate::domain::principal::{Capability, Principal};
 use crate::error::{Code, Error, Result};
 use crate::proto::gateway::Capability as Declared;
@@ -64,7 +65,7 @@ impl Gate {
     ///
     /// # Errors
     /// A method that declares no `requires`, or a descriptor set that cannot be read.
-    pub fn new(pool: &DescriptorPool, authenticator: Authenticator, audit: Option<Audit>) -> anyhow::Result<Self> {
+    pub fn new(pool: &DescriptorPool, authenticator: Authenticator, ambient: Ambient, audit: Option<Audit>) -> anyhow::Result<Self> {
         let requires = pool
             .get_extension_by_name("whatsapp.gateway.v1.requires")
             .ok_or_else(|| anyhow::anyhow!("the descriptors do not know the option `requires`"))?;
@@ -86,7 +87,7 @@ impl Gate {
             let recorded = recorded.then(|| Arc::new(Recorded::new(pool, &method)));
             methods.insert(path, Known { need, recorded });
         }
-        Ok(Self { methods: Arc::new(methods), authenticator, attempts: Attempts::default(), audit })
+        Ok(Self { methods: Arc::new(methods), authenticator, attempts: Attempts::new(ambient), audit })
     }
 
     /// Decides whether the caller that `headers` name may call `method` (`/package.Service/Method`). The request's `extensions` carry

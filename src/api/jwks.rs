@@ -17,9 +17,9 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::domain::clock::{Ambient, Time};
 use crate::domain::login::KeySource;
 use crate::error::{Code, Error, Result};
 
@@ -47,6 +47,7 @@ pub(super) struct Jwks(Arc<Shared>);
 struct Shared {
     source: KeySource,
     client: reqwest::Client,
+    ambient: Ambient,
     state: Mutex<State>,
 }
 
@@ -54,9 +55,9 @@ struct Shared {
 struct State {
     keys: Arc<Vec<Key>>,
     /// When keys were last taken over.
-    fresh: Option<Instant>,
+    fresh: Option<Time>,
     /// When a fetch last began.
-    tried: Option<Instant>,
+    tried: Option<Time>,
     /// Time and length of the file that the keys are from.
     stamp: Option<(SystemTime, u64)>,
     running: Option<Running>,
@@ -74,14 +75,14 @@ impl Jwks {
     ///
     /// # Errors
     /// A machine without TLS roots.
-    pub(super) fn new(source: KeySource) -> anyhow::Result<Self> {
+    pub(super) fn new(source: KeySource, ambient: Ambient) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .timeout(FETCH_LIMIT)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("whatsapp-gateway/", env!("CARGO_PKG_VERSION")))
             .build()
             .context("no HTTP client for auth_jwks_url")?;
-        Ok(Self(Arc::new(Shared { source, client, state: Mutex::default() })))
+        Ok(Self(Arc::new(Shared { source, client, ambient, state: Mutex::default() })))
     }
 
     /// The key with this id; without an id the only key for `algorithm`.
@@ -129,14 +130,13 @@ impl Jwks {
     }
 
     fn is_due(&self, hit: bool) -> bool {
-        let state = self.0.lock();
-        let since = |at: Option<Instant>| at.map_or(Duration::MAX, |at| at.elapsed());
-        let (tried, age) = (since(state.tried), since(state.fresh));
+        let (state, now) = (self.0.lock(), self.0.ambient.now());
+        let over = |at: Option<Time>, span| at.is_none_or(|at| !at.holds(now, span));
         match self.0.source {
-            KeySource::File(_) => tried >= LOOK_EVERY,
-            KeySource::Url(_) if hit => age >= MAX_AGE && tried >= MISS_EVERY,
-            KeySource::Url(_) if state.fresh.is_none() => tried >= FIRST_EVERY,
-            KeySource::Url(_) => tried >= MISS_EVERY,
+            KeySource::File(_) => over(state.tried, LOOK_EVERY),
+            KeySource::Url(_) if hit => over(state.fresh, MAX_AGE) && over(state.tried, MISS_EVERY),
+            KeySource::Url(_) if state.fresh.is_none() => over(state.tried, FIRST_EVERY),
+            KeySource::Url(_) => over(state.tried, MISS_EVERY),
         }
     }
 
@@ -146,7 +146,7 @@ impl Jwks {
         if let Some(running) = &state.running {
             return running.over.clone();
         }
-        state.tried = Some(Instant::now());
+        state.tried = Some(self.0.ambient.now());
         let (sender, over) = watch::channel(());
         let shared = self.0.clone();
         let task = tokio::spawn(async move {
@@ -177,7 +177,7 @@ impl Shared {
         match fetched {
             Ok(Some((keys, stamp))) => {
                 tracing::debug!(keys = keys.len(), "login keys were read");
-                (state.keys, state.stamp, state.fresh) = (Arc::new(keys), stamp, Some(Instant::now()));
+                (state.keys, state.stamp, state.fresh) = (Arc::new(keys), stamp, Some(self.ambient.now()));
             }
             Ok(None) => {}
             Err(error) => {

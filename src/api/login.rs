@@ -66,7 +66,7 @@ impl Logins {
     /// A machine without TLS roots.
     pub fn new(issuer: LoginIssuer, ambient: Ambient) -> anyhow::Result<Self> {
         let LoginIssuer { keys, issuer, audience } = issuer;
-        Ok(Self(Arc::new(Inner { keys: Jwks::new(keys)?, issuer, audience, ambient })))
+        Ok(Self(Arc::new(Inner { keys: Jwks::new(keys, ambient.clone())?, issuer, audience, ambient })))
     }
 
     /// Who shows this token.

@@ -95,7 +95,7 @@ impl Edge {
     /// A contract that cannot be served: see [`Gate::new`] and [`Rest::new`]; an origin that is none.
     pub fn build(self) -> anyhow::Result<EdgeService> {
         let pool = DescriptorPool::decode(self.descriptors).context("the descriptors cannot be read")?;
-        let guard = Guard::new(Gate::new(&pool, self.authenticator, self.audit)?, self.routes);
+        let guard = Guard::new(Gate::new(&pool, self.authenticator, self.ambient.clone(), self.audit)?, self.routes);
         let grpc = Calls::new(&pool, guard, self.shutdown);
         let rest = Rest::new(self.descriptors, grpc.clone())?;
         let doors = Doors { grpc, rest, ready: self.ready };

@@ -97,14 +97,14 @@ impl Service {
 
     /// The key with this hash, from the cache or else from the store. Unknown ones are not kept: they would drive out the known.
     async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>> {
-        if let Some(key) = self.0.keys.get(hash) {
+        if let Some(key) = self.0.keys.get(hash, self.0.ambient.now()) {
             return Ok(Some(key));
         }
         loop {
             let ticket = self.0.keys.ticket();
             let Some(key) = self.0.db.find_api_key(hash).await? else { return Ok(None) };
             // A key was revoked while this one was read; it may have been this one.
-            if self.0.keys.put(ticket, &key) {
+            if self.0.keys.put(ticket, &key, self.0.ambient.now()) {
                 self.touch(&key);
                 return Ok(Some(key));
             }
@@ -132,13 +132,13 @@ impl Service {
             return Ok(false);
         }
         let Credential::ApiKey(id) = &caller.credential else { return Ok(true) };
-        if self.0.keys.is_alive(id) {
+        if self.0.keys.is_alive(id, now) {
             return Ok(true);
         }
         let ticket = self.0.keys.ticket();
         let alive = self.0.db.api_key(id).await?.is_some_and(|key| valid(&key, now));
         if alive {
-            self.0.keys.set_alive(ticket, id);
+            self.0.keys.set_alive(ticket, id, now);
         }
         Ok(alive)
     }

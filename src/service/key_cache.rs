@@ -7,9 +7,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::domain::api_key::ApiKey;
+use crate::domain::clock::Time;
 use crate::domain::ids::{ApiKeyId, OrganizationId};
 
 /// How long an entry holds.
@@ -27,9 +26,9 @@ pub struct KeyCache(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    keys: HashMap<[u8; 32], (ApiKey, Instant)>,
+    keys: HashMap<[u8; 32], (ApiKey, Time)>,
     /// When a key was last seen to be valid, for streams.
-    alive: HashMap<ApiKeyId, Instant>,
+    alive: HashMap<ApiKeyId, Time>,
     /// Organizations that have a row.
     known: HashSet<OrganizationId>,
     /// Grows with each revocation.
@@ -46,8 +45,8 @@ impl KeyCache {
     }
 
     /// The key with this hash, if it was read a moment ago.
-    pub(super) fn get(&self, hash: &[u8; 32]) -> Option<ApiKey> {
-        self.inner().keys.get(hash).filter(|(_, at)| at.elapsed() < HOLDS).map(|(key, _)| key.clone())
+    pub(super) fn get(&self, hash: &[u8; 32], now: Time) -> Option<ApiKey> {
+        self.inner().keys.get(hash).filter(|(_, at)| at.holds(now, HOLDS)).map(|(key, _)| key.clone())
     }
 
     /// Begins a look-up.
@@ -56,27 +55,27 @@ impl KeyCache {
     }
 
     /// Keeps what a look-up found. False when something was revoked since it began: then it must be repeated.
-    pub(super) fn put(&self, ticket: Ticket, key: &ApiKey) -> bool {
+    pub(super) fn put(&self, ticket: Ticket, key: &ApiKey, now: Time) -> bool {
         let mut inner = self.inner();
         if inner.generation != ticket.0 {
             return false;
         }
-        make_room(&mut inner.keys, |(_, at)| *at, HOLDS);
-        inner.keys.insert(key.hash, (key.clone(), Instant::now()));
+        make_room(&mut inner.keys, |(_, at)| at.holds(now, HOLDS));
+        inner.keys.insert(key.hash, (key.clone(), now));
         true
     }
 
     /// Whether a stream's key was seen to be valid a moment ago.
-    pub(super) fn is_alive(&self, id: &ApiKeyId) -> bool {
-        self.inner().alive.get(id).is_some_and(|at| at.elapsed() < STREAM_HOLDS)
+    pub(super) fn is_alive(&self, id: &ApiKeyId, now: Time) -> bool {
+        self.inner().alive.get(id).is_some_and(|at| at.holds(now, STREAM_HOLDS))
     }
 
     /// Notes that a key is valid, unless something was revoked meanwhile.
-    pub(super) fn set_alive(&self, ticket: Ticket, id: &ApiKeyId) {
+    pub(super) fn set_alive(&self, ticket: Ticket, id: &ApiKeyId, now: Time) {
         let mut inner = self.inner();
         if inner.generation == ticket.0 {
-            make_room(&mut inner.alive, |at| *at, STREAM_HOLDS);
-            inner.alive.insert(id.clone(), Instant::now());
+            make_room(&mut inner.alive, |at| at.holds(now, STREAM_HOLDS));
+            inner.alive.insert(id.clone(), now);
         }
     }
 
@@ -104,11 +103,11 @@ impl KeyCache {
 }
 
 /// Drops what no longer holds when a cache is full; and everything when all of it holds, for it is quickly read again.
-fn make_room<K, V>(map: &mut HashMap<K, V>, at: impl Fn(&V) -> Instant, holds: Duration) {
+fn make_room<K, V>(map: &mut HashMap<K, V>, holds: impl Fn(&V) -> bool) {
     if map.len() < MOST {
         return;
     }
-    map.retain(|_, value| at(value).elapsed() < holds);
+    map.retain(|_, value| holds(value));
     if map.len() >= MOST {
         map.clear();
     }
@@ -117,7 +116,6 @@ fn make_room<K, V>(map: &mut HashMap<K, V>, at: impl Fn(&V) -> Instant, holds: D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::clock::Time;
     use crate::domain::principal::Capabilities;
 
     fn key(id: &str, hash: [u8; 32]) -> ApiKey {
@@ -136,34 +134,37 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_entry_holds_for_two_seconds() {
+    const NOW: Time = Time(1_760_000_000_000);
+
+    #[test]
+    fn an_entry_holds_for_two_seconds() {
         let (cache, one) = (KeyCache::default(), key("1", [1; 32]));
-        assert!(cache.put(cache.ticket(), &one));
-        tokio::time::advance(Duration::from_millis(1999)).await;
-        assert_eq!(cache.get(&[1; 32]), Some(one));
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(cache.get(&[1; 32]), None);
+        assert!(cache.put(cache.ticket(), &one, NOW));
+        assert_eq!(cache.get(&[1; 32], NOW.plus(Duration::from_millis(1999))), Some(one));
+        assert_eq!(cache.get(&[1; 32], NOW.plus(HOLDS)), None);
+        assert_eq!(cache.get(&[1; 32], NOW.minus(HOLDS)), None, "the clock was set back");
     }
 
-    #[tokio::test]
-    async fn a_look_up_under_way_cannot_bring_a_revoked_key_back() {
+    #[test]
+    fn a_look_up_under_way_cannot_bring_a_revoked_key_back() {
         let (cache, one) = (KeyCache::default(), key("1", [1; 32]));
         let ticket = cache.ticket();
-        cache.set_alive(ticket, &one.id);
+        assert!(cache.put(ticket, &one, NOW));
+        cache.set_alive(ticket, &one.id, NOW);
         cache.forget(&one.id);
-        assert!(!cache.put(ticket, &one), "what was read before the revocation");
-        cache.set_alive(ticket, &one.id);
-        assert!(cache.get(&[1; 32]).is_none() && !cache.is_alive(&one.id));
+        assert!(cache.get(&[1; 32], NOW).is_none() && !cache.is_alive(&one.id, NOW));
+        assert!(!cache.put(ticket, &one, NOW), "what was read before the revocation");
+        cache.set_alive(ticket, &one.id, NOW);
+        assert!(cache.get(&[1; 32], NOW).is_none() && !cache.is_alive(&one.id, NOW));
     }
 
-    #[tokio::test]
-    async fn the_cache_is_bounded() {
+    #[test]
+    fn the_cache_is_bounded() {
         let cache = KeyCache::default();
         for number in 0..25_000u32 {
             let mut hash = [0; 32];
             hash[..4].copy_from_slice(&number.to_be_bytes());
-            assert!(cache.put(cache.ticket(), &key(&number.to_string(), hash)));
+            assert!(cache.put(cache.ticket(), &key(&number.to_string(), hash), NOW));
             cache.know(OrganizationId::new(number.to_string()));
         }
         let inner = cache.inner();
