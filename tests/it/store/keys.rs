@@ -2,7 +2,7 @@
 
 use whatsapp_gateway::domain::api_key::{self, ApiKey};
 use whatsapp_gateway::domain::gateway::Gateway;
-use whatsapp_gateway::domain::ids::{ApiKeyId, GatewayId};
+use whatsapp_gateway::domain::ids::{ApiKeyId, GatewayId, SessionId};
 use whatsapp_gateway::domain::principal::{Capabilities, Capability};
 use whatsapp_gateway::error::Code;
 use whatsapp_gateway::store::Db;

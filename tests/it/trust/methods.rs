@@ -91,7 +91,8 @@ impl Method {
             return None;
         }
         let variables = self.variables();
-        let fields = self.descriptor.input().fields().filter(|field| variables.iter().all(|(_, name)| name != field.name()));
+        let input = self.descriptor.input();
+        let fields = input.fields().filter(|field| variables.iter().all(|(_, name)| name != field.name()));
         let all: Map<String, Value> =
             fields.filter_map(|field| Some((field.json_name().to_owned(), plausible(&field)?))).collect();
         Some(Value::Object(all))
