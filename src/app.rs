@@ -1,1 +1,364 @@
-//! `app`.
+//! The composition root: builds the rooms and shuts them down in order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+
+use crate::api::auth::Authenticator;
+use crate::api::{api_keys, events, messages, pairing, sessions};
+use crate::config::{Config, Network};
+use crate::domain::clock::Ambient;
+use crate::domain::gateway::Gateway;
+use crate::domain::ids::OrganizationId;
+use crate::event::EventLog;
+use crate::event::hub::Hub;
+use crate::lifecycle::Lifecycle;
+use crate::proto;
+use crate::proto::gateway::api_key_service_server::ApiKeyServiceServer;
+use crate::proto::gateway::event_service_server::EventServiceServer;
+use crate::proto::gateway::message_service_server::MessageServiceServer;
+use crate::proto::gateway::pairing_service_server::PairingServiceServer;
+use crate::proto::gateway::session_service_server::SessionServiceServer;
+use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
+use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
+use crate::sandbox::control::Control;
+use crate::sandbox::{Sandbox, SandboxConfig};
+use crate::service::{Parts, Service};
+use crate::session::{Context, Supervisor};
+use crate::store::cipher::Key;
+use crate::store::{Cipher, Db, Options};
+use crate::wa::Endpoint;
+use crate::wa::endpoint::SandboxEndpoint;
+
+/// The organization of a gateway on its own: its first api-key acts for it.
+const DEFAULT_ORGANIZATION: &str = "org_default";
+
+/// How often a gateway says that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How often old events are pruned, and how many of one organization at a time.
+const PRUNE: (Duration, i64) = (Duration::from_secs(60), 1000);
+
+/// What the simulator on its own needs to know.
+#[derive(Debug)]
+pub struct SandboxOptions {
+    /// Where its control API listens.
+    pub listen: SocketAddr,
+    /// Where its websocket listens.
+    pub ws_listen: SocketAddr,
+    /// The file that keeps accounts and devices; in memory without one.
+    pub state: Option<PathBuf>,
+    /// The api-key of the control API; one is made when it is absent.
+    pub api_key: Option<SecretString>,
+}
+
+/// What a running simulator tells.
+#[derive(Debug)]
+pub struct SandboxReady {
+    /// Where its control API listens.
+    pub control: SocketAddr,
+    /// The address of its websocket, `ws://…/ws/chat`.
+    pub url: String,
+    /// Its static public key.
+    pub key: [u8; 32],
+    /// The api-key of the control API, if it was made at this start.
+    pub api_key: Option<SecretString>,
+}
+
+/// A started gateway.
+pub struct Running {
+    /// Where it serves.
+    pub address: SocketAddr,
+    /// Its use cases.
+    pub service: Service,
+    /// The built-in simulator, if there is one.
+    pub sandbox: Option<Sandbox>,
+    db: Db,
+}
+
+impl Running {
+    /// Ends what is left after the doors are closed and the sessions are disconnected.
+    pub async fn close(self) {
+        self.service.finish().await;
+        self.db.close().await;
+    }
+}
+
+/// Runs a gateway until its end.
+pub async fn serve(config: Config, lifecycle: Lifecycle) -> anyhow::Result<ExitCode> {
+    let running = start(config, Ambient::system(), &lifecycle).await?;
+    let code = lifecycle.wait().await?;
+    if tokio::time::timeout(Duration::from_secs(5), running.close()).await.is_err() {
+        tracing::warn!("work was still under way at the end and had to be cut");
+        return Ok(ExitCode::FAILURE);
+    }
+    tracing::info!("stopped");
+    Ok(code)
+}
+
+/// Starts a gateway; it serves when this returns. Its tasks belong to `lifecycle`.
+pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> anyhow::Result<Running> {
+    make_private_dir(&config.data_dir).with_context(|| format!("data_dir {}", config.data_dir.display()))?;
+    let cipher = cipher(&config, &ambient);
+    let db = open(&config).await?;
+
+    // Ports before sessions: a second gateway on the same machine fails here, before it touches anything.
+    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listen {}", config.listen))?;
+    let address = listener.local_addr()?;
+    let sessions_gone = CancellationToken::new();
+    let (endpoint, sandbox) = endpoint(&config, &ambient, lifecycle, sessions_gone.clone()).await?;
+
+    let hub = Hub::default();
+    let log = EventLog::new(db.clone(), hub.clone(), ambient.clone());
+    let gateway = config.gateway_id.clone();
+    let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher, gateway.clone());
+    let supervisor = Supervisor::new(context);
+    let service = Service::new(Parts {
+        db: db.clone(),
+        log,
+        hub,
+        supervisor: supervisor.clone(),
+        ambient: ambient.clone(),
+        gateway: gateway.clone(),
+        tasks: TaskTracker::new(),
+    });
+    bootstrap(&service, &config).await?;
+
+    let now = ambient.now();
+    let row = Gateway { id: gateway, address: config.advertise_address.clone(), started_at: now, heartbeat_at: now, sessions: 0 };
+    db.heartbeat(&row).await?;
+    lifecycle.spawn_vital("heartbeat", heartbeat(db.clone(), ambient.clone(), row, lifecycle.draining()));
+    lifecycle.spawn_vital("pruner", prune(db.clone(), ambient.clone(), config.event_retention, lifecycle.draining()));
+    let draining = lifecycle.draining();
+    lifecycle.spawn_vital("sessions", async move {
+        supervisor.run(draining).await;
+        sessions_gone.cancel();
+        Ok(())
+    });
+
+    let edge = edge(&service, sandbox.clone(), &config, ambient, db.clone(), lifecycle.draining())?;
+    let limits = Limits { connections: config.max_connections, ..Limits::default() };
+    lifecycle.spawn_vital("edge", serve_edge(listener, edge, limits, lifecycle.draining()));
+    tracing::info!(%address, gateway = %config.gateway_id, sandbox = sandbox.is_some(), "serving gRPC, gRPC-Web and REST");
+    Ok(Running { address, service, sandbox, db })
+}
+
+/// Runs the simulator alone until its end; `ready` is called once, when both ports are open.
+pub async fn sandbox(
+    options: SandboxOptions,
+    lifecycle: Lifecycle,
+    ready: impl FnOnce(&SandboxReady),
+) -> anyhow::Result<ExitCode> {
+    let ambient = Ambient::system();
+    let SandboxOptions { listen, ws_listen, state, api_key } = options;
+    let sandbox = Sandbox::open(SandboxConfig { state_file: state, ..SandboxConfig::default() }, ambient.clone()).await?;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("listen {listen}"))?;
+    let ws = TcpListener::bind(ws_listen).await.with_context(|| format!("ws-listen {ws_listen}"))?;
+    let (control, url) = (listener.local_addr()?, format!("ws://{}/ws/chat", ws.local_addr()?));
+    let (serving, draining) = (sandbox.clone(), lifecycle.draining());
+    lifecycle.spawn_vital("sandbox", async move {
+        serving.serve(ws, draining).await;
+        Ok(())
+    });
+
+    let made = api_key.is_none().then(|| SecretString::from(crate::domain::api_key::generate(&ambient)));
+    let hash = api_key.as_ref().or(made.as_ref()).map(|key| crate::domain::api_key::hash(key.expose_secret()));
+    let authenticator = Authenticator::new(move |secret| {
+        let known = Some(crate::domain::api_key::hash(&secret)) == hash;
+        Box::pin(async move {
+            Ok(known.then(|| crate::domain::principal::Principal::local(OrganizationId::new(DEFAULT_ORGANIZATION))))
+        })
+    });
+    let routes = Routes::new(SandboxServiceServer::new(Control::new(sandbox.clone())));
+    let edge = Edge {
+        descriptors: proto::DESCRIPTORS,
+        routes: with_standard(routes)?,
+        authenticator,
+        origins: Vec::new(),
+        ready: Arc::new(|| Box::pin(async { Vec::new() })),
+        ambient,
+        shutdown: lifecycle.draining(),
+    };
+    let (edge, draining) = (edge.build()?, lifecycle.draining());
+    lifecycle.spawn_vital("edge", serve_edge(listener, edge, Limits::default(), draining));
+    ready(&SandboxReady { control, url, key: sandbox.static_public_key(), api_key: made });
+    lifecycle.wait().await
+}
+
+/// Brings the database up to date.
+pub async fn migrate(config: Config) -> anyhow::Result<ExitCode> {
+    make_private_dir(&config.data_dir).with_context(|| format!("data_dir {}", config.data_dir.display()))?;
+    let db = open(&config).await?;
+    db.close().await;
+    tracing::info!("the database is up to date");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn open(config: &Config) -> anyhow::Result<Db> {
+    let options = Options { postgres_connections: config.database_pool, ..Options::default() };
+    let db = Db::open(config.database_url.expose_secret(), options).await.context("database_url")?;
+    if let Some(copy) = db.migrate().await.context("database_url")? {
+        tracing::info!(copy = %copy.display(), "the database was migrated; this is what it was before");
+    }
+    Ok(db)
+}
+
+fn cipher(config: &Config, ambient: &Ambient) -> Cipher {
+    let key = |key: &crate::config::Key| Key::new(*key.expose_secret());
+    let cipher = Cipher::new(
+        ambient.clone(),
+        config.encryption_key.as_ref().map(key),
+        config.old_encryption_keys.iter().map(key).collect(),
+    );
+    if !cipher.seals() {
+        tracing::warn!("WAGW_ENCRYPTION_KEY is not set: the sessions' WhatsApp keys lie in the database unencrypted");
+    }
+    cipher
+}
+
+/// Where sessions connect; starts the built-in simulator if that is where. It outlives the sessions, so that they can say goodbye.
+async fn endpoint(
+    config: &Config,
+    ambient: &Ambient,
+    lifecycle: &Lifecycle,
+    sessions_gone: CancellationToken,
+) -> anyhow::Result<(Endpoint, Option<Sandbox>)> {
+    match &config.network {
+        Network::WhatsApp => Ok((Endpoint::WhatsApp { version: config.whatsapp_version }, None)),
+        Network::ExternalSandbox { url, key } => Ok((Endpoint::Sandbox(SandboxEndpoint { url: url.clone(), key: *key }), None)),
+        Network::Sandbox { listen } => {
+            let state_file = Some(config.data_dir.join("sandbox.state"));
+            let sandbox = Sandbox::open(SandboxConfig { state_file, ..SandboxConfig::default() }, ambient.clone()).await?;
+            let ws = TcpListener::bind(listen).await.with_context(|| format!("sandbox_listen {listen}"))?;
+            let url = format!("ws://{}/ws/chat", ws.local_addr()?);
+            tracing::info!(url, "sessions connect to the built-in WhatsApp simulator");
+            let serving = sandbox.clone();
+            lifecycle.spawn_vital("sandbox", async move {
+                serving.serve(ws, sessions_gone).await;
+                Ok(())
+            });
+            let key = sandbox.static_public_key();
+            Ok((Endpoint::Sandbox(SandboxEndpoint { url, key }), Some(sandbox)))
+        }
+    }
+}
+
+/// Makes sure that somebody can get in. A fresh key is told once, here and in a file that only this user can read.
+async fn bootstrap(service: &Service, config: &Config) -> anyhow::Result<()> {
+    let given = config.bootstrap_api_key.as_ref().map(ExposeSecret::expose_secret);
+    let organization = OrganizationId::new(DEFAULT_ORGANIZATION);
+    let Some(secret) = service.bootstrap(&organization, given).await? else { return Ok(()) };
+    let path = config.data_dir.join("admin.key");
+    write_private(&path, &secret).with_context(|| format!("writing {}", path.display()))?;
+    // Straight to the terminal, not into the log, which is kept and shared.
+    #[expect(clippy::print_stderr, reason = "the first key is shown once to whoever starts the program")]
+    {
+        eprintln!("\n  The first api-key, shown this once and kept in {}:\n\n      {secret}\n", path.display());
+    }
+    Ok(())
+}
+
+fn edge(
+    service: &Service,
+    sandbox: Option<Sandbox>,
+    config: &Config,
+    ambient: Ambient,
+    db: Db,
+    draining: CancellationToken,
+) -> anyhow::Result<EdgeService> {
+    let mut routes = Routes::new(SessionServiceServer::new(sessions::Sessions(service.clone())))
+        .add_service(PairingServiceServer::new(pairing::Pairing(service.clone())))
+        .add_service(MessageServiceServer::new(messages::Messages(service.clone())))
+        .add_service(EventServiceServer::new(events::Events(service.clone())))
+        .add_service(ApiKeyServiceServer::new(api_keys::ApiKeys(service.clone())));
+    if let Some(sandbox) = sandbox {
+        routes = routes.add_service(SandboxServiceServer::new(Control::new(sandbox)));
+    }
+    let lookup = service.clone();
+    let authenticator = Authenticator::new(move |secret| {
+        let service = lookup.clone();
+        Box::pin(async move { service.authenticate(&secret).await })
+    });
+    let (ready_db, stopping) = (db, draining.clone());
+    let edge = Edge {
+        descriptors: proto::DESCRIPTORS,
+        routes: with_standard(routes)?,
+        authenticator,
+        origins: config.cors_origins.clone(),
+        ready: Arc::new(move || {
+            let (db, stopping) = (ready_db.clone(), stopping.is_cancelled());
+            Box::pin(async move {
+                let mut reasons = Vec::new();
+                if stopping {
+                    reasons.push("shutting down".to_owned());
+                }
+                if db.ping().await.is_err() {
+                    reasons.push("the database does not answer".to_owned());
+                }
+                reasons
+            })
+        }),
+        ambient,
+        shutdown: draining,
+    };
+    edge.build()
+}
+
+/// Adds reflection and the standard health service.
+fn with_standard(routes: Routes) -> anyhow::Result<Routes> {
+    let (_, health) = tonic_health::server::health_reporter();
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(routes.add_service(health).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?))
+}
+
+async fn heartbeat(db: Db, ambient: Ambient, mut row: Gateway, draining: CancellationToken) -> anyhow::Result<()> {
+    let mut beat = interval(HEARTBEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while draining.run_until_cancelled(beat.tick()).await.is_some() {
+        row.heartbeat_at = ambient.now();
+        if let Err(e) = db.heartbeat(&row).await {
+            tracing::error!(error = %e, cause = ?e.cause(), "the heartbeat could not be written");
+        }
+    }
+    Ok(())
+}
+
+async fn prune(db: Db, ambient: Ambient, retention: Duration, draining: CancellationToken) -> anyhow::Result<()> {
+    let (every, batch) = PRUNE;
+    let mut turn = interval(every);
+    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while draining.run_until_cancelled(turn.tick()).await.is_some() {
+        match db.prune_events(ambient.now().minus(retention), batch).await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "old events were pruned"),
+            Err(e) => tracing::error!(error = %e, cause = ?e.cause(), "old events could not be pruned"),
+        }
+    }
+    Ok(())
+}
+
+fn make_private_dir(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;
+    writeln!(file, "{text}")
+}

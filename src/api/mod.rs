@@ -3,10 +3,17 @@
 //! A call passes `layers` (request id, time limit, panics) → `guard` (who may call what) → the codec in `validate` → its service.
 //! The REST edge enters at the same point, in process.
 
+pub mod api_keys;
 pub mod auth;
+pub mod convert;
+pub mod events;
 pub mod guard;
 pub mod layers;
+pub mod messages;
+pub mod pairing;
+pub mod sessions;
 pub mod status;
+pub mod stream;
 pub mod validate;
 
 use tonic::{Request, Status};

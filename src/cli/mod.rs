@@ -1,8 +1,117 @@
 //! The command line: one file per command.
 
+mod client;
+mod config;
+mod demo;
+mod events;
+mod failure;
+mod keys;
+mod migrate;
+mod output;
+mod pair;
+mod qr;
+mod render;
+mod sandbox;
+mod serve;
+mod sessions;
+
 use std::process::ExitCode;
 
-/// Runs the command that the arguments name.
+use clap::{Parser, Subcommand};
+
+use self::failure::Failure;
+use crate::config::Flags;
+
+/// What every command comes to.
+type Outcome = Result<ExitCode, Failure>;
+
+/// Holds many WhatsApp numbers for many organizations and offers them over gRPC, gRPC-Web and REST.
+#[derive(Parser)]
+#[command(name = "whatsapp-gateway", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(Box<Flags>),
+    /// Run the WhatsApp simulator alone.
+    Sandbox(sandbox::Arguments),
+    /// Tell the whole story on a throw-away database with a simulated phone.
+    Demo(demo::Arguments),
+    /// Bring the database up to date.
+    Migrate(Box<Flags>),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Manage the api-keys of a running gateway.
+    Keys(keys::Arguments),
+    /// Manage the sessions of a running gateway.
+    Sessions(sessions::Arguments),
+    /// Follow the event log of a running gateway.
+    Events(events::Arguments),
+}
+
+/// Runs the command that the arguments name. The exit code is 0 when it did what it was asked, 2 for arguments or requests that are
+/// wrong, 3 without the right to it, 4 when it does not exist, 5 when the gateway cannot be reached or cannot answer now, else 1.
 pub fn run() -> ExitCode {
-    ExitCode::SUCCESS
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::from(error).report(),
+    };
+    runtime.block_on(dispatch(arguments.command)).unwrap_or_else(|failure| failure.report())
+}
+
+async fn dispatch(command: Command) -> Outcome {
+    // Boxed, because some of these futures are large and only one is ever needed.
+    match command {
+        Command::Serve(flags) => Box::pin(serve::run(&flags)).await,
+        Command::Sandbox(arguments) => Box::pin(sandbox::run(arguments)).await,
+        Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
+        Command::Migrate(flags) => Box::pin(migrate::run(&flags)).await,
+        Command::Config(command) => config::run(&command),
+        Command::Keys(arguments) => Box::pin(keys::run(arguments)).await,
+        Command::Sessions(arguments) => Box::pin(sessions::run(arguments)).await,
+        Command::Events(arguments) => Box::pin(events::run(arguments)).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_do_not_contradict_each_other() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_documented_lines_are_understood() {
+        for line in [
+            "serve --sandbox --listen 127.0.0.1:0",
+            "sandbox --state phones.json",
+            "demo",
+            "migrate --database-url sqlite://x.db",
+            "config check --sandbox=false",
+            "keys create --name ci --capability read --capability send",
+            "keys revoke 01J --server http://gateway:8080",
+            "sessions list --json",
+            "sessions create --label Support --start",
+            "sessions pair 01J --code +6281234567890",
+            "sessions restart 01J",
+            "events tail --after 7 --session 01J --event message --json",
+        ] {
+            let words = std::iter::once("whatsapp-gateway").chain(line.split(' '));
+            assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
+        }
+        assert!(
+            Arguments::try_parse_from(["whatsapp-gateway", "serve", "--encryption-key", "x"]).is_err(),
+            "no secrets in flags"
+        );
+    }
 }

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 
+/// The number that a device claims towards the sandbox before it is paired. It is nobody's: country code 1 has no area code 000.
+pub const PLACEHOLDER: &str = "10000000000";
+
 /// The kinds of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {

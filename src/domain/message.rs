@@ -102,8 +102,6 @@ pub struct Message {
 /// News of messages that were sent from here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The chat as WhatsApp named it.
-    pub chat_jid: String,
     /// Whose device or eyes it was.
     pub sender_jid: Option<String>,
     /// WhatsApp's ids.

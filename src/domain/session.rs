@@ -245,3 +245,13 @@ pub struct Lease {
     /// When it ends unless renewed.
     pub expires_at: Time,
 }
+
+/// What a holder's writes are checked against: they take place only while the row's lease and wishes are still those that the holder
+/// started with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The lease's epoch.
+    pub epoch: i64,
+    /// The row's generation.
+    pub generation: i64,
+}

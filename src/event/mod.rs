@@ -1,1 +1,12 @@
-//! Room `event`.
+//! The event log: what happened, stored before anybody is told.
+//!
+//! - [`log`]: the only writer; an event is stored in the transaction of the change that it tells of
+//! - [`hub`]: wakes followers after a commit; carries nothing
+//! - [`follow`]: a cursor turned into a stream; followers read the table, so a slow one slows only itself
+
+pub mod follow;
+pub mod hub;
+pub mod log;
+
+pub use follow::{Filter, Follower};
+pub use log::{EventLog, Recording};

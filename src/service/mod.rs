@@ -1,1 +1,54 @@
-//! Room `service`.
+//! Use cases, one file per noun: a principal and a command go in, a domain value or an error comes out. Every query is bound to the
+//! caller's organization here, so that no edge can forget it.
+
+pub mod api_key;
+pub mod event;
+pub mod message;
+pub mod pairing;
+pub mod session;
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use crate::domain::clock::Ambient;
+use crate::domain::ids::GatewayId;
+use crate::event::EventLog;
+use crate::event::hub::Hub;
+use crate::session::Supervisor;
+use crate::store::Db;
+
+/// The use cases. Cheap to clone.
+#[derive(Clone)]
+pub struct Service(Arc<Parts>);
+
+/// What the use cases work with.
+pub struct Parts {
+    /// The store.
+    pub db: Db,
+    /// The log's writer.
+    pub log: EventLog,
+    /// Wakes the log's followers.
+    pub hub: Hub,
+    /// The running sessions.
+    pub supervisor: Supervisor,
+    /// Clock and randomness.
+    pub ambient: Ambient,
+    /// This gateway.
+    pub gateway: GatewayId,
+    /// Work that goes on although its caller has gone: a message whose caller hung up is sent and recorded all the same.
+    pub tasks: TaskTracker,
+}
+
+impl Service {
+    /// Puts the use cases together.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Waits until work that outlives its callers is done. To be called once, after the doors are closed.
+    pub async fn finish(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}

@@ -1,1 +1,18 @@
-//! Room `session`.
+//! Supervision: reality follows the rows.
+//!
+//! - [`supervisor`]: owns one actor per session that shall run here, and makes the set of actors follow the rows
+//! - [`actor`]: the loop of one session: connects, listens, heals, gives up with a reason
+//! - [`phase`]: the deadlines of every state that is meant to pass
+//! - [`recorder`]: what an actor writes, fenced by its lease
+//! - [`backoff`]: how long to wait before the next attempt
+//! - [`live`]: what callers see of a running session
+
+pub mod actor;
+pub mod backoff;
+pub mod live;
+pub mod phase;
+pub mod recorder;
+pub mod supervisor;
+
+pub use live::Live;
+pub use supervisor::{Context, Supervisor};

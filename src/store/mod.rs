@@ -1,1 +1,26 @@
-//! Room `store`.
+//! The database: SQLite and PostgreSQL behind one value, [`Db`], by the same SQL texts.
+//!
+//! One file per noun. What one statement does is a function on [`Db`]; what callers combine is a function on [`Tx`], a value that
+//! [`Tx::commit`] consumes and that rolls back when it is dropped. A transaction never spans a call over the network: SQLite has one
+//! writer, and PostgreSQL's row locks order the event log.
+//!
+//! The engines differ in `driver.rs` and in the two folders of migrations, nowhere else.
+
+mod api_key;
+pub mod cipher;
+mod driver;
+mod error;
+mod event;
+mod gateway;
+mod lease;
+mod message;
+mod migrate;
+mod open;
+mod organization;
+mod session;
+
+pub use cipher::Cipher;
+pub use driver::{Arg, Db, Row, Tx};
+pub use open::Options;
+
+pub(crate) use driver::{args, list, one_of};

@@ -1,0 +1,19 @@
+//! Domain values as protobuf messages and back, one file per noun. Nothing is decided here.
+
+pub mod api_key;
+pub mod event;
+pub mod message;
+pub mod session;
+
+use crate::domain::clock::Time;
+
+/// A moment as protobuf has it.
+pub fn timestamp(at: Time) -> prost_types::Timestamp {
+    let nanos = i32::try_from(at.0.rem_euclid(1000) * 1_000_000).unwrap_or(0);
+    prost_types::Timestamp { seconds: at.0.div_euclid(1000), nanos }
+}
+
+/// A moment as we have it; what is finer than a millisecond is cut.
+pub fn time(at: &prost_types::Timestamp) -> Time {
+    Time(at.seconds.saturating_mul(1000).saturating_add(i64::from(at.nanos / 1_000_000)))
+}

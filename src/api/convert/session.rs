@@ -1,0 +1,98 @@
+//! Sessions and pairings.
+
+use super::timestamp;
+use crate::domain::event::Code;
+use crate::domain::session::{Reason, Session, State, Status};
+use crate::proto::gateway as pb;
+use crate::service::pairing::Step;
+
+/// A session.
+pub fn session(it: &Session) -> pb::Session {
+    let account = it.account.as_ref();
+    pb::Session {
+        id: it.id.to_string(),
+        organization_id: it.organization.to_string(),
+        gateway_id: it.gateway.to_string(),
+        created_by_user_id: it.created_by_user.clone(),
+        label: it.settings.label.clone(),
+        status: status(it.state.status).into(),
+        status_detail: Some(detail(&it.state)),
+        phone_number: account.map(|a| a.phone_number.clone()),
+        wa_jid: account.map(|a| a.wa_jid.clone()),
+        wa_lid: account.and_then(|a| a.wa_lid.clone()),
+        is_admin_session: it.is_admin,
+        auto_read: it.settings.auto_read,
+        presence_typing: it.settings.presence_typing,
+        rate_per_min: it.settings.rate_per_min,
+        rate_per_hour: it.settings.rate_per_hour,
+        last_connected_at: it.last_connected_at.map(timestamp),
+        created_at: Some(timestamp(it.created_at)),
+        updated_at: Some(timestamp(it.updated_at)),
+    }
+}
+
+/// The account behind a session.
+pub fn me(it: &Session, connected: bool) -> pb::Me {
+    let account = it.account.as_ref();
+    pb::Me {
+        session_id: it.id.to_string(),
+        status: status(it.state.status).into(),
+        connected,
+        phone_number: account.map(|a| a.phone_number.clone()),
+        wa_jid: account.map(|a| a.wa_jid.clone()),
+        wa_lid: account.and_then(|a| a.wa_lid.clone()),
+    }
+}
+
+/// Where a session stands.
+pub fn status(it: Status) -> pb::SessionStatus {
+    match it {
+        Status::Starting => pb::SessionStatus::Starting,
+        Status::ScanQrCode => pb::SessionStatus::ScanQrCode,
+        Status::Working => pb::SessionStatus::Working,
+        Status::Failed => pb::SessionStatus::Failed,
+        Status::Stopped => pb::SessionStatus::Stopped,
+        Status::LoggedOut => pb::SessionStatus::LoggedOut,
+    }
+}
+
+/// Why it stands there.
+pub fn detail(it: &State) -> pb::StatusDetail {
+    pb::StatusDetail {
+        reason: it.reason.word().to_owned(),
+        message: it.reason.sentence().to_owned(),
+        since: Some(timestamp(it.since)),
+        until: it.until.map(timestamp),
+    }
+}
+
+/// A QR code.
+pub fn qr(it: Code) -> pb::Qr {
+    pb::Qr { code: it.code, expires_at: it.expires_at.map(timestamp) }
+}
+
+/// A pairing code.
+pub fn pairing_code(it: Code) -> pb::PairingCode {
+    pb::PairingCode { code: it.code, expires_at: it.expires_at.map(timestamp) }
+}
+
+/// One step of a pairing.
+pub fn step(it: Step) -> pb::WatchPairingResponse {
+    use pb::watch_pairing_response::Update;
+    let update = match it {
+        Step::Status(it) => Update::Status(status(it).into()),
+        Step::Qr(code) => Update::Qr(qr(code)),
+        Step::Code(code) => Update::PairingCode(pairing_code(code)),
+        Step::Paired(account) => Update::Paired(pb::PairingSucceeded {
+            phone_number: account.phone_number,
+            wa_jid: account.wa_jid,
+            wa_lid: account.wa_lid,
+        }),
+        Step::Failed(reason) => Update::Failed(failed(reason)),
+    };
+    pb::WatchPairingResponse { update: Some(update) }
+}
+
+fn failed(reason: Reason) -> pb::PairingFailed {
+    pb::PairingFailed { reason: reason.word().to_owned(), message: reason.sentence().to_owned() }
+}

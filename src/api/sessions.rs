@@ -1,0 +1,91 @@
+//! `SessionService`.
+
+use tonic::{Request, Response, Status};
+
+use super::convert::session::{me, session};
+use super::principal;
+use super::status::to_status;
+use crate::domain::ids::SessionId;
+use crate::proto::gateway::session_service_server::SessionService;
+use crate::proto::gateway::{
+    CreateSessionRequest, DeleteSessionRequest, GetMeRequest, GetSessionRequest, ListSessionsRequest, ListSessionsResponse,
+    LogoutSessionRequest, Me, RestartSessionRequest, Session, StartSessionRequest, StopSessionRequest, UpdateSessionRequest,
+};
+use crate::service::Service;
+use crate::service::session::{NewSession, SettingsPatch};
+
+/// The gRPC face of the sessions' use cases.
+#[derive(Clone)]
+pub struct Sessions(pub Service);
+
+#[tonic::async_trait]
+impl SessionService for Sessions {
+    async fn list_sessions(&self, request: Request<ListSessionsRequest>) -> Result<Response<ListSessionsResponse>, Status> {
+        let all = self.0.list_sessions(&principal(&request)?).await.map_err(to_status)?;
+        Ok(Response::new(ListSessionsResponse { data: all.iter().map(session).collect(), next_cursor: None }))
+    }
+
+    async fn create_session(&self, request: Request<CreateSessionRequest>) -> Result<Response<Session>, Status> {
+        let caller = principal(&request)?;
+        let CreateSessionRequest { label, auto_read, presence_typing, start } = request.into_inner();
+        let new = NewSession { label, auto_read, presence_typing, start };
+        let row = self.0.create_session(&caller, new).await.map_err(to_status)?;
+        Ok(Response::new(session(&row)))
+    }
+
+    async fn get_session(&self, request: Request<GetSessionRequest>) -> Result<Response<Session>, Status> {
+        let id = SessionId::new(&request.get_ref().session);
+        let row = self.0.get_session(&principal(&request)?, &id).await.map_err(to_status)?;
+        Ok(Response::new(session(&row)))
+    }
+
+    async fn update_session(&self, request: Request<UpdateSessionRequest>) -> Result<Response<Session>, Status> {
+        let caller = principal(&request)?;
+        let it = request.into_inner();
+        let patch = SettingsPatch {
+            label: it.label,
+            auto_read: it.auto_read,
+            presence_typing: it.presence_typing,
+            rate_per_min: it.rate_per_min,
+            rate_per_hour: it.rate_per_hour,
+        };
+        let row = self.0.update_session(&caller, &SessionId::new(it.session), patch).await.map_err(to_status)?;
+        Ok(Response::new(session(&row)))
+    }
+
+    async fn delete_session(&self, request: Request<DeleteSessionRequest>) -> Result<Response<()>, Status> {
+        let id = SessionId::new(&request.get_ref().session);
+        self.0.delete_session(&principal(&request)?, &id).await.map_err(to_status)?;
+        Ok(Response::new(()))
+    }
+
+    async fn start_session(&self, request: Request<StartSessionRequest>) -> Result<Response<Session>, Status> {
+        let id = SessionId::new(&request.get_ref().session);
+        let row = self.0.start_session(&principal(&request)?, &id).await.map_err(to_status)?;
+        Ok(Response::new(session(&row)))
+    }
+
+    async fn stop_session(&self, request: Request<StopSessionRequest>) -> Result<Response<Session>, Status> {
+        let id = SessionId::new(&request.get_ref().session);
+        let row = self.0.stop_session(&principal(&request)?, &id).await.map_err(to_status)?;
+        Ok(Response::new(session(&row)))
+    }
+
+    async fn restart_session(&self, request: Request<RestartSessionRequest>) -> Result<Response<Session>, Status> {
+        let id = SessionId::new(&request.get_ref().session);
+        let row = self.0.restart_session(&principal(&request)?, &id).await.map_err(to_status)?;
+        Ok(Response::new(session(&row)))
+    }
+
+    async fn logout_session(&self, request: Request<LogoutSessionRequest>) -> Result<Response<Session>, Status> {
+        let id = SessionId::new(&request.get_ref().session);
+        let row = self.0.logout_session(&principal(&request)?, &id).await.map_err(to_status)?;
+        Ok(Response::new(session(&row)))
+    }
+
+    async fn get_me(&self, request: Request<GetMeRequest>) -> Result<Response<Me>, Status> {
+        let id = SessionId::new(&request.get_ref().session);
+        let row = self.0.get_session(&principal(&request)?, &id).await.map_err(to_status)?;
+        Ok(Response::new(me(&row, self.0.is_connected(&row))))
+    }
+}

@@ -1,0 +1,74 @@
+//! `sandbox`: the WhatsApp simulator alone.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use super::{Failure, Outcome, output};
+use crate::app::{self, SandboxOptions, SandboxReady};
+use crate::config::LogFormat;
+use crate::lifecycle::Lifecycle;
+use crate::telemetry;
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Address and port of the control API, where phones are made and told what to do.
+    #[arg(long, default_value = "127.0.0.1:8089", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Address and port of the simulated WhatsApp.
+    #[arg(long, default_value = "127.0.0.1:8088", value_name = "ADDRESS")]
+    ws_listen: SocketAddr,
+    /// File that keeps the simulator's key, accounts and devices; they are forgotten at the end without one.
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// The api-key of the control API; one is made and printed without it.
+    #[arg(long, env = "WAGW_BOOTSTRAP_API_KEY", hide_env_values = true, value_name = "KEY")]
+    api_key: Option<SecretString>,
+    /// Print the addresses as one line of JSON.
+    #[arg(long)]
+    json: bool,
+    /// What to log.
+    #[arg(long, env = "WAGW_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Outcome {
+    let Arguments { listen, ws_listen, state, api_key, json, log } = arguments;
+    telemetry::init(&log, LogFormat::Text).map_err(|error| Failure::usage(format!("--log: {error:#}")))?;
+    let options = SandboxOptions { listen, ws_listen, state, api_key };
+    let announce = move |ready: &SandboxReady| {
+        let text = if json { announce_json(ready) } else { announce_words(ready) };
+        if let Err(failure) = output::line(text) {
+            tracing::warn!(error = failure.line(), "could not print the addresses");
+        }
+    };
+    Ok(app::sandbox(options, Lifecycle::new(Duration::from_secs(5)), announce).await?)
+}
+
+fn announce_json(ready: &SandboxReady) -> String {
+    let key = ready.api_key.as_ref().map(ExposeSecret::expose_secret);
+    json!({"control": format!("http://{}", ready.control), "url": ready.url, "key": hex(&ready.key), "apiKey": key}).to_string()
+}
+
+fn announce_words(ready: &SandboxReady) -> String {
+    let key = ready.api_key.as_ref().map_or_else(String::new, |key| format!("\napi-key  {}", key.expose_secret()));
+    format!(
+        "control  http://{}/sandbox/v1/phones{key}\nto use it:\n  WAGW_SANDBOX_URL={} WAGW_SANDBOX_KEY={} whatsapp-gateway serve",
+        ready.control,
+        ready.url,
+        hex(&ready.key)
+    )
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

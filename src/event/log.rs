@@ -1,0 +1,71 @@
+//! The only writer of the event log.
+
+use crate::domain::clock::Ambient;
+use crate::domain::event::{NewEvent, Payload};
+use crate::domain::ids::{OrganizationId, SessionId};
+use crate::error::Result;
+use crate::event::hub::Hub;
+use crate::store::{Db, Tx};
+
+/// The way to write to the log. Cheap to clone.
+#[derive(Clone)]
+pub struct EventLog {
+    db: Db,
+    hub: Hub,
+    ambient: Ambient,
+}
+
+impl EventLog {
+    /// A log over `db` that rings the bells of `hub`.
+    pub fn new(db: Db, hub: Hub, ambient: Ambient) -> Self {
+        Self { db, hub, ambient }
+    }
+
+    /// Begins a transaction in which things change and are told. Nothing of it holds before [`Recording::commit`].
+    pub async fn begin(&self) -> Result<Recording> {
+        Ok(Recording { tx: self.db.begin().await?, log: self.clone(), events: Vec::new() })
+    }
+
+    /// Records one event that no other change belongs to.
+    pub async fn record(&self, organization: &OrganizationId, session: &SessionId, payload: Payload) -> Result<()> {
+        let mut recording = self.begin().await?;
+        recording.tell(organization, session, payload);
+        recording.commit().await
+    }
+}
+
+/// A transaction whose events are stored with it and told after it. Dropped without a commit, nothing has happened.
+#[must_use = "nothing holds before commit"]
+pub struct Recording {
+    /// The transaction, for the changes that the events tell of.
+    pub tx: Tx,
+    log: EventLog,
+    events: Vec<NewEvent>,
+}
+
+impl Recording {
+    /// Adds an event.
+    pub fn tell(&mut self, organization: &OrganizationId, session: &SessionId, payload: Payload) {
+        let ambient = &self.log.ambient;
+        self.events.push(NewEvent {
+            id: format!("evt_{}", ambient.ulid()),
+            session: session.clone(),
+            organization: organization.clone(),
+            timestamp: ambient.now(),
+            payload,
+        });
+    }
+
+    /// Stores the changes with their events, then wakes the followers. The events are written last, so that the organization's
+    /// sequence, which serializes writers, is held as short as can be.
+    pub async fn commit(mut self) -> Result<()> {
+        if !self.events.is_empty() {
+            self.tx.append_events(&self.events).await?;
+        }
+        self.tx.commit().await?;
+        for event in &self.events {
+            self.log.hub.wake(&event.organization);
+        }
+        Ok(())
+    }
+}

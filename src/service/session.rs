@@ -1,0 +1,212 @@
+//! Sessions: slots for WhatsApp numbers.
+
+use std::time::Duration;
+
+use super::Service;
+use crate::domain::event::Payload;
+use crate::domain::ids::SessionId;
+use crate::domain::principal::{Capability, Principal};
+use crate::domain::session::{Desired, Reason, Session, Settings, State, Status};
+use crate::error::{Error, Result};
+use crate::event::Recording;
+
+/// A gateway that was heard of within this time lives.
+const ALIVE: Duration = Duration::from_secs(30);
+
+/// What a new session starts with; what is absent takes its default.
+#[derive(Clone, Debug, Default)]
+pub struct NewSession {
+    /// A name for people.
+    pub label: Option<String>,
+    /// Mark incoming messages as read at once.
+    pub auto_read: Option<bool>,
+    /// Show "typing" before a text is sent.
+    pub presence_typing: Option<bool>,
+    /// Begin pairing right away.
+    pub start: bool,
+}
+
+/// Settings to change; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub struct SettingsPatch {
+    /// A name for people; the empty text removes it.
+    pub label: Option<String>,
+    /// Mark incoming messages as read at once.
+    pub auto_read: Option<bool>,
+    /// Show "typing" before a text is sent.
+    pub presence_typing: Option<bool>,
+    /// Messages per minute.
+    pub rate_per_min: Option<i32>,
+    /// Messages per hour.
+    pub rate_per_hour: Option<i32>,
+}
+
+impl Service {
+    /// Every session of the caller's organization, oldest first.
+    pub async fn list_sessions(&self, caller: &Principal) -> Result<Vec<Session>> {
+        caller.require(Capability::Manage)?;
+        self.0.db.list_sessions(&caller.organization).await
+    }
+
+    /// One session of the caller's organization.
+    pub async fn get_session(&self, caller: &Principal, id: &SessionId) -> Result<Session> {
+        self.0.db.session(&caller.organization, id).await?.ok_or_else(|| Error::not_found("session"))
+    }
+
+    /// Creates a session, placed on the living gateway that holds the fewest.
+    pub async fn create_session(&self, caller: &Principal, new: NewSession) -> Result<Session> {
+        caller.require(Capability::Manage)?;
+        let parts = &*self.0;
+        let now = parts.ambient.now();
+        let placed = parts.db.least_loaded_gateway(now.minus(ALIVE)).await?;
+        let defaults = Settings::default();
+        let (desired, state) = match new.start {
+            true => (Desired::Running, State::new(Status::Starting, Reason::Waiting, now)),
+            false => (Desired::Stopped, State::new(Status::Stopped, Reason::Created, now)),
+        };
+        let session = Session {
+            id: SessionId::new(parts.ambient.ulid()),
+            organization: caller.organization.clone(),
+            gateway: placed.unwrap_or_else(|| parts.gateway.clone()),
+            created_by_user: caller.user_id().map(str::to_owned),
+            settings: Settings {
+                label: new.label.filter(|label| !label.is_empty()),
+                auto_read: new.auto_read.unwrap_or(defaults.auto_read),
+                presence_typing: new.presence_typing.unwrap_or(defaults.presence_typing),
+                ..defaults
+            },
+            desired,
+            generation: 0,
+            state,
+            account: None,
+            is_admin: false,
+            last_connected_at: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let mut recording = parts.log.begin().await?;
+        recording.tx.ensure_organization(&caller.organization, now).await?;
+        recording.tx.insert_session(&session).await?;
+        recording.tell(&session.organization, &session.id, Payload::SessionStatus(state));
+        recording.commit().await?;
+        parts.supervisor.wake();
+        Ok(session)
+    }
+
+    /// Changes settings; what is absent stays.
+    pub async fn update_session(&self, caller: &Principal, id: &SessionId, patch: SettingsPatch) -> Result<Session> {
+        caller.require(Capability::Manage)?;
+        let now = self.0.ambient.now();
+        let mut tx = self.0.db.begin().await?;
+        let row = tx.lock_session(&caller.organization, id).await?.ok_or_else(|| Error::not_found("session"))?;
+        let old = row.settings;
+        let settings = Settings {
+            label: patch.label.or(old.label).filter(|label| !label.is_empty()),
+            auto_read: patch.auto_read.unwrap_or(old.auto_read),
+            presence_typing: patch.presence_typing.unwrap_or(old.presence_typing),
+            rate_per_min: patch.rate_per_min.unwrap_or(old.rate_per_min),
+            rate_per_hour: patch.rate_per_hour.unwrap_or(old.rate_per_hour),
+        };
+        let row = tx.update_settings(&caller.organization, id, &settings, now).await?;
+        tx.commit().await?;
+        row.ok_or_else(|| Error::not_found("session"))
+    }
+
+    /// Wants a session to run. Changes nothing when it already does.
+    pub async fn start_session(&self, caller: &Principal, id: &SessionId) -> Result<Session> {
+        self.run(caller, id, false).await
+    }
+
+    /// Wants a session to connect anew.
+    pub async fn restart_session(&self, caller: &Principal, id: &SessionId) -> Result<Session> {
+        self.run(caller, id, true).await
+    }
+
+    async fn run(&self, caller: &Principal, id: &SessionId, anew: bool) -> Result<Session> {
+        caller.require(Capability::Manage)?;
+        let (mut recording, row) = self.lock(caller, id).await?;
+        if row.desired == Desired::Running && !anew {
+            return Ok(row);
+        }
+        let state = State::new(Status::Starting, Reason::Waiting, self.0.ambient.now());
+        let row = wish(&mut recording, row, Desired::Running, state).await?;
+        recording.commit().await?;
+        self.0.supervisor.wake();
+        Ok(row)
+    }
+
+    /// Wants a session not to run, and waits until it does not. The pairing stays.
+    pub async fn stop_session(&self, caller: &Principal, id: &SessionId) -> Result<Session> {
+        caller.require(Capability::Manage)?;
+        let (mut recording, row) = self.lock(caller, id).await?;
+        let resting = matches!(row.state.status, Status::Stopped | Status::LoggedOut);
+        if row.desired == Desired::Stopped && resting {
+            return Ok(row);
+        }
+        let state = State::new(Status::Stopped, Reason::StoppedByCaller, self.0.ambient.now());
+        let row = wish(&mut recording, row, Desired::Stopped, state).await?;
+        recording.commit().await?;
+        self.0.supervisor.stop(id).await;
+        Ok(row)
+    }
+
+    /// Unlinks the number: on WhatsApp's side when the session is connected, and here in any case.
+    pub async fn logout_session(&self, caller: &Principal, id: &SessionId) -> Result<Session> {
+        caller.require(Capability::Manage)?;
+        let row = self.get_session(caller, id).await?;
+        if row.state.status == Status::LoggedOut {
+            return Ok(row);
+        }
+        // A running session does it itself, so that its lease guards what is written.
+        if self.0.supervisor.logout(id).await {
+            let row = self.get_session(caller, id).await?;
+            if row.state.status == Status::LoggedOut {
+                return Ok(row);
+            }
+        }
+        let (mut recording, row) = self.lock(caller, id).await?;
+        let state = State::new(Status::LoggedOut, Reason::LoggedOut, self.0.ambient.now());
+        let row = wish(&mut recording, row, Desired::Stopped, state).await?;
+        recording.tx.set_account(id, None, state.since).await?;
+        recording.commit().await?;
+        self.0.supervisor.forget(id).await?;
+        Ok(Session { account: None, ..row })
+    }
+
+    /// Deletes a session with everything stored for it; a paired one is logged out first if it can be.
+    pub async fn delete_session(&self, caller: &Principal, id: &SessionId) -> Result<()> {
+        caller.require(Capability::Manage)?;
+        let row = self.get_session(caller, id).await?;
+        if row.account.is_some() && !self.0.supervisor.logout(id).await {
+            tracing::info!(session = %id, "deleted while not connected: the phone still lists the device");
+        }
+        let (mut recording, row) = self.lock(caller, id).await?;
+        let state = State::new(Status::Stopped, Reason::StoppedByCaller, self.0.ambient.now());
+        wish(&mut recording, row, Desired::Stopped, state).await?;
+        recording.commit().await?;
+        self.0.supervisor.stop(id).await;
+        let mut tx = self.0.db.begin().await?;
+        tx.delete_session(&caller.organization, id).await?;
+        tx.commit().await
+    }
+
+    /// Whether a session is connected at this moment.
+    pub fn is_connected(&self, session: &Session) -> bool {
+        self.0.supervisor.live(&session.id).is_some_and(|live| live.borrow().online().is_some())
+    }
+
+    /// Begins a transaction that holds the session's row.
+    async fn lock(&self, caller: &Principal, id: &SessionId) -> Result<(Recording, Session)> {
+        let mut recording = self.0.log.begin().await?;
+        let row = recording.tx.lock_session(&caller.organization, id).await?;
+        Ok((recording, row.ok_or_else(|| Error::not_found("session"))?))
+    }
+}
+
+/// Records and tells what shall be. The generation grows, so whatever runs for the old wish can no longer write.
+async fn wish(recording: &mut Recording, row: Session, desired: Desired, state: State) -> Result<Session> {
+    recording.tx.set_desired(&row.organization, &row.id, desired, true, state.since).await?;
+    recording.tx.set_state(&row.id, None, &state, state.since).await?;
+    recording.tell(&row.organization, &row.id, Payload::SessionStatus(state));
+    Ok(Session { desired, generation: row.generation + 1, state, updated_at: state.since, ..row })
+}

@@ -1,0 +1,420 @@
+//! The loop of one session: connects, listens, heals, and gives up with a reason.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::{Backoff, STABLE};
+use super::live::Live;
+use super::phase::{Phase, Timer};
+use super::recorder::{Recorder, Written};
+use super::supervisor::Context;
+use crate::domain::clock::Time;
+use crate::domain::event::Code;
+use crate::domain::ids::SessionId;
+use crate::domain::session::{Reason, State, Status};
+use crate::error::Result;
+use crate::wa::connection::{OpenError, Signal};
+use crate::wa::device::DeviceStore;
+use crate::wa::{Connection, outgoing};
+
+/// How long a connected session may be deaf. Keep-alives are answered at least every 30 seconds.
+const DEAF: Duration = Duration::from_secs(60);
+
+/// How often liveness is looked at.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// After this long without success a session is told as `failed`; it goes on trying.
+const HOPEFUL: Duration = Duration::from_secs(120);
+
+/// How many small errands (read receipts, resends) may run beside the loop; more are left out.
+const ERRANDS: usize = 32;
+
+/// What callers ask of a running session.
+pub enum Command {
+    /// Unlink the device on WhatsApp's side if it is connected, forget its keys, record it and end. Answered when all that is done.
+    Logout(oneshot::Sender<()>),
+    /// Show a pairing code that was given.
+    ShowCode(Code),
+}
+
+/// One session's loop.
+pub struct Actor {
+    pub(super) context: Arc<Context>,
+    pub(super) session: SessionId,
+    pub(super) recorder: Recorder,
+    pub(super) live: watch::Sender<Live>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) cancel: CancellationToken,
+}
+
+/// How a connection ended.
+enum Outcome {
+    /// It shall not run any more.
+    Cancelled,
+    /// A caller logs out.
+    Logout(oneshot::Sender<()>),
+    /// For good, with a reason.
+    Ended { status: Status, reason: Reason },
+    /// To be tried again.
+    Retry { reason: Reason, wait: Option<Duration> },
+    /// Somebody else decides about this session now.
+    Fenced,
+}
+
+/// What is remembered from one connection to the next.
+#[derive(Default)]
+struct Memory {
+    backoff: Backoff,
+    troubled_since: Option<Instant>,
+    errands: JoinSet<()>,
+    /// The right to be among those that are connecting.
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Actor {
+    /// Runs until the session shall not run any more or has ended for good.
+    pub async fn run(mut self) {
+        let mut memory = Memory::default();
+        loop {
+            let outcome = match self.attempt(&mut memory).await {
+                Ok(outcome) => outcome,
+                Err(e) => {
+                    tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's attempt failed");
+                    Outcome::Retry { reason: Reason::Internal, wait: None }
+                }
+            };
+            self.live.send_modify(|live| *live = Live::new(live.state));
+            let over = match outcome {
+                Outcome::Cancelled | Outcome::Fenced => true,
+                Outcome::Logout(done) => {
+                    let over = self.end(Status::LoggedOut, Reason::LoggedOut).await;
+                    let _ = done.send(());
+                    over
+                }
+                Outcome::Ended { status, reason } => self.end(status, reason).await,
+                Outcome::Retry { reason, wait } => self.wait(&mut memory, reason, wait).await,
+            };
+            if over {
+                return;
+            }
+        }
+    }
+
+    /// One connection, from opening to its end.
+    async fn attempt(&mut self, memory: &mut Memory) -> Result<Outcome> {
+        if memory.troubled_since.is_none() && !self.show(State::new(Status::Starting, Reason::Connecting, self.now())).await? {
+            return Ok(Outcome::Fenced);
+        }
+        // Connections are opened a few at a time, so that a start with thousands of sessions is no stampede.
+        let turn = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Ok(Outcome::Cancelled),
+            turn = self.context.connects.clone().acquire_owned() => turn.ok(),
+        };
+        let Context { db, cipher, endpoint, .. } = &*self.context;
+        let store = DeviceStore::new(db.clone(), self.session.clone(), cipher);
+        let (mut connection, mut signals) = match Box::pin(Connection::open(endpoint, store, self.recorder.commit())).await {
+            Ok(open) => open,
+            Err(OpenError::Mismatch(mismatch)) => {
+                tracing::error!(session = %self.session, "{mismatch}");
+                return Ok(Outcome::Ended { status: Status::Failed, reason: Reason::Refused });
+            }
+            Err(e) => return Err(crate::error::Error::internal(e)),
+        };
+        let sender = connection.sender();
+        self.live.send_modify(|live| live.sender = Some(sender));
+        memory.turn = turn;
+        let outcome = self.listen(&mut connection, &mut signals, memory).await;
+        memory.turn = None;
+        self.live.send_modify(|live| live.sender = None);
+        memory.errands.abort_all();
+        match outcome {
+            Ok(Outcome::Logout(done)) => {
+                Box::pin(connection.logout()).await;
+                Ok(Outcome::Logout(done))
+            }
+            outcome => {
+                Box::pin(connection.close()).await;
+                outcome
+            }
+        }
+    }
+
+    async fn listen(
+        &mut self,
+        connection: &mut Connection,
+        signals: &mut mpsc::Receiver<Signal>,
+        memory: &mut Memory,
+    ) -> Result<Outcome> {
+        let mut timer = Timer::enter(Phase::Connecting);
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // Biased: cancel first, then callers, then what WhatsApp says, then the client's end (behind everything it said), then timers.
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return Ok(Outcome::Cancelled),
+                Some(command) = self.commands.recv() => match command {
+                    Command::Logout(done) => return Ok(Outcome::Logout(done)),
+                    Command::ShowCode(code) => self.live.send_modify(|live| live.code = Some(code)),
+                },
+                Some(signal) = signals.recv() => {
+                    if let Some(outcome) = self.on_signal(connection, signal, &mut timer, memory).await? {
+                        return Ok(outcome);
+                    }
+                    if timer.phase != Phase::Connecting {
+                        memory.turn = None;
+                    }
+                },
+                clean = connection.ended() => {
+                    tracing::warn!(session = %self.session, clean, phase = ?timer.phase, "the client ended by itself");
+                    let reason = if clean { Reason::Reconnecting } else { Reason::Internal };
+                    return Ok(Outcome::Retry { reason, wait: None });
+                },
+                () = timer.expired() => match timer.phase {
+                    Phase::Scanning => return Ok(Outcome::Ended { status: Status::Failed, reason: Reason::QrExhausted }),
+                    Phase::Blip => {
+                        timer = Timer::enter(Phase::Lost);
+                        if !self.show(State::new(Status::Starting, Reason::Reconnecting, self.now())).await? {
+                            return Ok(Outcome::Fenced);
+                        }
+                    },
+                    Phase::Connecting | Phase::Accepted | Phase::Lost | Phase::Online => {
+                        return Ok(Outcome::Retry { reason: Reason::ConnectTimeout, wait: None });
+                    },
+                },
+                _ = look.tick() => {
+                    if timer.phase == Phase::Online && timer.elapsed() > STABLE {
+                        memory.backoff.reset();
+                    }
+                    if connection.is_saver_halted() {
+                        return Ok(Outcome::Retry { reason: Reason::Internal, wait: None });
+                    }
+                    let deaf = connection.last_heard().is_some_and(|at| self.now().since(at) > DEAF);
+                    if timer.phase == Phase::Online && deaf {
+                        tracing::warn!(session = %self.session, "nothing was heard for too long; connecting anew");
+                        timer = Timer::enter(Phase::Blip);
+                        if !self.show(State::new(Status::Working, Reason::Reconnecting, self.now())).await? {
+                            return Ok(Outcome::Fenced);
+                        }
+                        connection.reconnect().await;
+                    }
+                },
+            }
+            while memory.errands.try_join_next().is_some() {}
+        }
+    }
+
+    /// Deals with one signal; an outcome ends the connection.
+    async fn on_signal(
+        &mut self,
+        connection: &Connection,
+        signal: Signal,
+        timer: &mut Timer,
+        memory: &mut Memory,
+    ) -> Result<Option<Outcome>> {
+        let ended = |status, reason| Ok(Some(Outcome::Ended { status, reason }));
+        match signal {
+            Signal::Qr { code, ttl } => {
+                memory.troubled_since = None;
+                if timer.phase != Phase::Scanning {
+                    *timer = Timer::enter(Phase::Scanning);
+                }
+                let code = Code { code, expires_at: Some(self.now().plus(ttl)) };
+                self.live.send_modify(|live| live.qr = Some(code.clone()));
+                self.recorder.qr(code).await?;
+                return self.move_on(State::new(Status::ScanQrCode, Reason::WaitingForScan, self.now())).await;
+            }
+            Signal::QrExhausted => {
+                let now = self.now();
+                let code = self.live.borrow().code.clone();
+                let typing = code.is_some_and(|code| code.expires_at.is_some_and(|end| end > now));
+                self.live.send_modify(|live| live.qr = None);
+                // Somebody may be typing a pairing code; the phase's own deadline ends that wait.
+                if !typing {
+                    return ended(Status::Failed, Reason::QrExhausted);
+                }
+            }
+            Signal::CodeExpired => self.live.send_modify(|live| live.code = None),
+            Signal::Paired(account) => {
+                connection.flush().await.map_err(crate::error::Error::internal)?;
+                *timer = Timer::enter(Phase::Accepted);
+                let state = State::new(Status::Starting, Reason::PairingAccepted, self.now());
+                let written = self.recorder.paired(&account, state).await?;
+                self.live.send_modify(|live| *live = Live { sender: live.sender.clone(), ..Live::new(state) });
+                return Ok((written == Written::Fenced).then_some(Outcome::Fenced));
+            }
+            Signal::Online => return self.online(connection, timer, memory).await,
+            Signal::Offline => match timer.phase {
+                Phase::Online => {
+                    *timer = Timer::enter(Phase::Blip);
+                    return self.move_on(State::new(Status::Working, Reason::Reconnecting, self.now())).await;
+                }
+                Phase::Connecting | Phase::Scanning | Phase::Accepted | Phase::Blip | Phase::Lost => {}
+            },
+            Signal::LoggedOut => return ended(Status::LoggedOut, Reason::Unlinked),
+            Signal::Replaced => return ended(Status::Failed, Reason::Replaced),
+            Signal::Outdated => return ended(Status::Failed, Reason::ClientOutdated),
+            Signal::Refused(code) => {
+                tracing::warn!(session = %self.session, code, "WhatsApp refused the connection");
+                return ended(Status::Failed, Reason::Refused);
+            }
+            Signal::Banned { ttl } => return Ok(Some(Outcome::Retry { reason: Reason::Banned, wait: Some(ttl) })),
+            Signal::Receipt(receipt) => self.recorder.receipt(&receipt).await?,
+            Signal::Ack(ack) => self.recorder.receipt(&ack.into_receipt(self.now())).await?,
+            Signal::Messages(messages) => self.recorder.received(&messages).await?,
+            Signal::Stored(messages) => self.read(connection, messages, memory).await?,
+            Signal::Undecryptable { wa_message_id } => {
+                tracing::info!(session = %self.session, message = wa_message_id, "a message could not be decrypted; it is asked for again");
+            }
+        }
+        Ok(None)
+    }
+
+    async fn online(&mut self, connection: &Connection, timer: &mut Timer, memory: &mut Memory) -> Result<Option<Outcome>> {
+        *timer = Timer::enter(Phase::Online);
+        memory.troubled_since = None;
+        let state = State::new(Status::Working, Reason::Connected, self.now());
+        // A crash may have come between the device's own record of the pairing and the row's.
+        let written = match connection.account() {
+            Some(account) => self.recorder.paired(&account, state).await?,
+            None => self.recorder.state(state).await?,
+        };
+        self.live.send_modify(|live| *live = Live { sender: live.sender.clone(), ..Live::new(state) });
+        if written == Written::Fenced {
+            return Ok(Some(Outcome::Fenced));
+        }
+        self.resend(connection, memory).await?;
+        Ok(None)
+    }
+
+    /// Sends again, under the same ids, what was stored and of which WhatsApp has not said that it has it.
+    async fn resend(&self, connection: &Connection, memory: &mut Memory) -> Result<()> {
+        let pending = self.context.db.pending_messages(&self.session).await?;
+        let (sender, recorder, ambient, session) =
+            (connection.sender(), self.recorder.clone(), self.context.ambient.clone(), self.session.clone());
+        memory.errands.spawn(async move {
+            for message in pending {
+                let (Some(text), Some(to)) = (&message.body, outgoing::address(&message.chat_jid)) else { continue };
+                if sender.awaits(&message.wa_message_id) {
+                    continue;
+                }
+                let ack = sender.send_text(&to, &message.wa_message_id, text, Duration::from_secs(20)).await;
+                let recorded = match ack {
+                    Ok(Some(ack)) => recorder.receipt(&ack.into_receipt(ambient.now())).await,
+                    Ok(None) => Ok(()),
+                    Err(e) => {
+                        tracing::warn!(%session, error = %e, "a stored message could not be sent yet");
+                        return;
+                    }
+                };
+                if let Err(e) = recorded {
+                    tracing::error!(%session, error = %e, "a sent message could not be recorded");
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Marks stored messages as read when the session's settings say so.
+    async fn read(
+        &self,
+        connection: &Connection,
+        messages: Vec<crate::wa::normalize::Inbound>,
+        memory: &mut Memory,
+    ) -> Result<()> {
+        let Some(session) = self.context.db.session_by_id(&self.session).await? else { return Ok(()) };
+        if session.settings.auto_read && memory.errands.len() < ERRANDS {
+            let sender = connection.sender();
+            memory.errands.spawn(async move {
+                if let Err(e) = sender.mark_read(&messages).await {
+                    tracing::debug!(error = %e, "a read receipt was not sent");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Records the ending; true when the actor is over.
+    async fn end(&mut self, status: Status, reason: Reason) -> bool {
+        let state = State::new(status, reason, self.now());
+        let unlink = status == Status::LoggedOut;
+        let work = async {
+            if unlink {
+                let store = DeviceStore::new(self.context.db.clone(), self.session.clone(), &self.context.cipher);
+                store.wipe().await?;
+            }
+            self.recorder.ended(state, unlink).await
+        };
+        match work.await {
+            Ok(Written::Yes | Written::Fenced) => {
+                tracing::info!(session = %self.session, status = status.word(), reason = reason.word(), "the session has ended");
+                self.live.send_modify(|live| *live = Live::new(state));
+                true
+            }
+            Err(e) => {
+                // The row still wants it to run, so the next attempt meets the same ending and records it then.
+                tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's ending could not be recorded");
+                tokio::time::timeout(Duration::from_secs(5), self.cancel.cancelled()).await.is_ok()
+            }
+        }
+    }
+
+    /// Waits for the next attempt; true when the actor is over.
+    async fn wait(&mut self, memory: &mut Memory, reason: Reason, wait: Option<Duration>) -> bool {
+        let troubled = *memory.troubled_since.get_or_insert_with(Instant::now);
+        let wait = wait.unwrap_or_else(|| memory.backoff.next(&self.context.ambient));
+        let (status, reason) = match reason {
+            Reason::Banned => (Status::Failed, Reason::Banned),
+            _ if troubled.elapsed() > HOPEFUL => (Status::Failed, Reason::ConnectTimeout),
+            reason => (Status::Starting, reason),
+        };
+        let now = self.now();
+        let state = State { status, reason, since: now, until: Some(now.plus(wait)) };
+        match self.show(state).await {
+            Ok(true) => {}
+            Ok(false) => return true,
+            Err(e) => {
+                tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's state could not be recorded")
+            }
+        }
+        let next = Instant::now() + wait;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return true,
+                Some(command) = self.commands.recv() => if let Command::Logout(done) = command {
+                    let over = self.end(Status::LoggedOut, Reason::LoggedOut).await;
+                    let _ = done.send(());
+                    return over;
+                },
+                () = tokio::time::sleep_until(next) => return false,
+            }
+        }
+    }
+
+    /// Records a state that ends nothing; an outcome says that somebody else decides now.
+    async fn move_on(&mut self, state: State) -> Result<Option<Outcome>> {
+        Ok((!self.show(state).await?).then_some(Outcome::Fenced))
+    }
+
+    /// Records and shows a state if it says something new; false when the write was fenced off.
+    async fn show(&mut self, state: State) -> Result<bool> {
+        let shown = self.live.borrow().state;
+        if (shown.status, shown.reason) == (state.status, state.reason) && shown.until == state.until {
+            return Ok(true);
+        }
+        let written = self.recorder.state(state).await?;
+        self.live.send_modify(|live| live.state = state);
+        Ok(written == Written::Yes)
+    }
+
+    fn now(&self) -> Time {
+        self.context.ambient.now()
+    }
+}

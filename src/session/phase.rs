@@ -1,0 +1,66 @@
+//! The deadlines of every state that is meant to pass. Nothing stays where it is for ever.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Where a connection is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Opened; neither online nor showing a QR code yet.
+    Connecting,
+    /// Codes are shown.
+    Scanning,
+    /// The phone has accepted; the device reconnects and syncs.
+    Accepted,
+    /// Connected.
+    Online,
+    /// The connection was lost a moment ago; the library makes it anew. Told as `working` with a reason.
+    Blip,
+    /// It has been lost for longer.
+    Lost,
+}
+
+impl Phase {
+    /// How long the phase may last; `None` for the one that is meant to stay.
+    fn limit(self) -> Option<Duration> {
+        match self {
+            Self::Connecting => Some(Duration::from_secs(45)),
+            // Six codes take 160 seconds, then the library says so itself; this is for when it does not.
+            Self::Scanning => Some(Duration::from_secs(200)),
+            // The library itself gives the first sync 180 seconds.
+            Self::Accepted => Some(Duration::from_secs(200)),
+            Self::Online => None,
+            Self::Blip => Some(Duration::from_secs(30)),
+            Self::Lost => Some(Duration::from_secs(120)),
+        }
+    }
+}
+
+/// A phase and when it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Timer {
+    /// The phase.
+    pub phase: Phase,
+    since: Instant,
+}
+
+impl Timer {
+    /// Enters a phase now.
+    pub fn enter(phase: Phase) -> Self {
+        Self { phase, since: Instant::now() }
+    }
+
+    /// How long it has lasted.
+    pub fn elapsed(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Waits until the phase has lasted too long; for ever if it may stay.
+    pub async fn expired(&self) {
+        match self.phase.limit() {
+            Some(limit) => tokio::time::sleep_until(self.since + limit).await,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Messages.
+
+use crate::domain::clock::Time;
+use crate::domain::ids::{OrganizationId, SessionId};
+use crate::domain::message::{Direction, Message, MessageStatus};
+use crate::error::{Error, Result};
+use crate::store::{Arg, Db, Row, Tx, args, one_of};
+
+macro_rules! columns {
+    () => {
+        "id, session_id, organization_id, wa_message_id, chat_jid, sender_jid, sender_lid, sender_name, direction, from_me, kind, body, \
+         status, error, idempotency_key, idempotency_hash, timestamp, created_at"
+    };
+}
+
+const STATUSES: [MessageStatus; 6] = [
+    MessageStatus::Pending,
+    MessageStatus::Sent,
+    MessageStatus::Delivered,
+    MessageStatus::Read,
+    MessageStatus::Played,
+    MessageStatus::Failed,
+];
+
+fn read(row: &Row) -> Result<Message> {
+    let status: Option<String> = row.get(12)?;
+    let status = match status {
+        None => None,
+        Some(word) => Some(
+            MessageStatus::from_word(&word)
+                .ok_or_else(|| Error::internal(anyhow::anyhow!("a message has the unknown status `{word}`")))?,
+        ),
+    };
+    Ok(Message {
+        id: row.get(0)?,
+        session: row.get(1)?,
+        organization: row.get(2)?,
+        wa_message_id: row.get(3)?,
+        chat_jid: row.get(4)?,
+        sender_jid: row.get(5)?,
+        sender_lid: row.get(6)?,
+        sender_name: row.get(7)?,
+        direction: row.word(8, Direction::from_word)?,
+        from_me: row.get(9)?,
+        kind: row.get(10)?,
+        body: row.get(11)?,
+        status,
+        error: row.get(13)?,
+        idempotency_key: row.get(14)?,
+        idempotency_hash: row.get(15)?,
+        timestamp: row.get(16)?,
+        created_at: row.get(17)?,
+    })
+}
+
+const SENT_SINCE: &str = "SELECT COUNT(*) FROM messages WHERE session_id = $1 AND status IS NOT NULL AND created_at > $2";
+const NTH_SENT_SINCE: &str = "SELECT created_at FROM messages WHERE session_id = $1 AND status IS NOT NULL AND created_at > $2
+                              ORDER BY created_at LIMIT 1 OFFSET $3";
+const BY_IDEMPOTENCY_KEY: &str =
+    concat!("SELECT ", columns!(), " FROM messages WHERE organization_id = $1 AND idempotency_key = $2");
+
+impl Tx {
+    /// Stores a message. False when the session has it already: the same WhatsApp id from the same sender in the same chat.
+    ///
+    /// # Errors
+    /// `Conflict` when the organization has used its idempotency key before.
+    pub async fn insert_message(&mut self, message: &Message) -> Result<bool> {
+        let sql = concat!(
+            "INSERT INTO messages (",
+            columns!(),
+            ", status_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+             ON CONFLICT (session_id, chat_jid, sender_jid, wa_message_id) DO NOTHING"
+        );
+        let args = args![
+            &message.id,
+            &message.session,
+            &message.organization,
+            &message.wa_message_id,
+            &message.chat_jid,
+            &message.sender_jid,
+            &message.sender_lid,
+            &message.sender_name,
+            message.direction.word(),
+            message.from_me,
+            &message.kind,
+            &message.body,
+            message.status.map(MessageStatus::word),
+            &message.error,
+            &message.idempotency_key,
+            &message.idempotency_hash,
+            message.timestamp,
+            message.created_at,
+            message.status.map(|_| message.created_at),
+        ];
+        Ok(self.execute(sql, args).await? > 0)
+    }
+
+    /// Records news of messages that were sent from here, and gives those that it changed, as they are then. News that is older than
+    /// what is known changes nothing; see [`MessageStatus::advances_to`].
+    pub async fn advance_message_status(
+        &mut self,
+        session: &SessionId,
+        wa_ids: &[String],
+        status: MessageStatus,
+        error: Option<&str>,
+        now: Time,
+    ) -> Result<Vec<Message>> {
+        let from = STATUSES.into_iter().filter(|old| old.advances_to(status)).collect::<Vec<_>>();
+        let mut changed = Vec::new();
+        if from.is_empty() {
+            return Ok(changed);
+        }
+        for wa_ids in wa_ids.chunks(256) {
+            let mut args = args![session, status.word(), error, now].to_vec();
+            let ids = one_of(&mut args, wa_ids.iter().map(Arg::from));
+            let from = one_of(&mut args, from.iter().map(|old| Arg::from(old.word())));
+            let sql = format!(
+                "UPDATE messages SET status = $2, error = $3, status_at = $4
+                 WHERE session_id = $1 AND wa_message_id IN ({ids}) AND status IN ({from}) RETURNING {}",
+                columns!()
+            );
+            for row in self.rows_built(sql, &args).await? {
+                changed.push(read(&row)?);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// The message that the organization sent with this idempotency key.
+    pub async fn message_by_idempotency_key(&mut self, organization: &OrganizationId, key: &str) -> Result<Option<Message>> {
+        self.row(BY_IDEMPOTENCY_KEY, args![organization, key]).await?.as_ref().map(read).transpose()
+    }
+
+    /// See [`Db::sent_since`]. Behind [`Tx::lock_session`] the answer stays true until the commit.
+    pub async fn sent_since(&mut self, session: &SessionId, since: Time) -> Result<i64> {
+        self.row(SENT_SINCE, args![session, since]).await?.map_or(Ok(0), |row| row.get(0))
+    }
+
+    /// See [`Db::nth_sent_since`].
+    pub async fn nth_sent_since(&mut self, session: &SessionId, since: Time, skip: i64) -> Result<Option<Time>> {
+        self.row(NTH_SENT_SINCE, args![session, since, skip]).await?.map(|row| row.get(0)).transpose()
+    }
+}
+
+impl Db {
+    /// A message of the session, by its id here or by WhatsApp's id.
+    pub async fn message(&self, organization: &OrganizationId, session: &SessionId, id: &str) -> Result<Option<Message>> {
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM messages WHERE organization_id = $1 AND session_id = $2 AND (id = $3 OR wa_message_id = $3)
+             ORDER BY CASE WHEN id = $3 THEN 0 ELSE 1 END, created_at, id LIMIT 1"
+        );
+        self.row(sql, args![organization, session, id]).await?.as_ref().map(read).transpose()
+    }
+
+    /// The message that the organization sent with this idempotency key.
+    pub async fn message_by_idempotency_key(&self, organization: &OrganizationId, key: &str) -> Result<Option<Message>> {
+        self.row(BY_IDEMPOTENCY_KEY, args![organization, key]).await?.as_ref().map(read).transpose()
+    }
+
+    /// How many messages were sent from here after `since`, failed ones included.
+    pub async fn sent_since(&self, session: &SessionId, since: Time) -> Result<i64> {
+        self.row(SENT_SINCE, args![session, since]).await?.map_or(Ok(0), |row| row.get(0))
+    }
+
+    /// When the oldest message sent from here after `since` was stored.
+    pub async fn oldest_sent_since(&self, session: &SessionId, since: Time) -> Result<Option<Time>> {
+        self.nth_sent_since(session, since, 0).await
+    }
+
+    /// When, of the messages sent from here after `since`, the one with `skip` older ones was stored. With a budget of `limit` per window
+    /// and `count` messages in it, the next one fits when the message at `skip = count - limit` has left the window.
+    pub async fn nth_sent_since(&self, session: &SessionId, since: Time, skip: i64) -> Result<Option<Time>> {
+        self.row(NTH_SENT_SINCE, args![session, since, skip]).await?.map(|row| row.get(0)).transpose()
+    }
+
+    /// The messages that are stored and not known to be with WhatsApp, oldest first.
+    pub async fn pending_messages(&self, session: &SessionId) -> Result<Vec<Message>> {
+        let sql =
+            concat!("SELECT ", columns!(), " FROM messages WHERE session_id = $1 AND status = 'pending' ORDER BY created_at, id");
+        self.rows(sql, args![session]).await?.iter().map(read).collect()
+    }
+}

@@ -1,0 +1,211 @@
+//! Sessions. Callers' functions are bound to an organization; those of supervision are not, and say so.
+
+use crate::domain::clock::Time;
+use crate::domain::ids::{GatewayId, OrganizationId, SessionId};
+use crate::domain::session::{Account, Desired, Fence, Reason, Session, Settings, State, Status};
+use crate::error::{Error, Result};
+use crate::store::{Db, Row, Tx, args};
+
+macro_rules! columns {
+    () => {
+        "id, organization_id, gateway_id, created_by_user, label, auto_read, presence_typing, rate_per_min, rate_per_hour, desired, \
+         generation, status, status_reason, status_since, status_until, phone_number, wa_jid, wa_lid, is_admin, last_connected_at, \
+         created_at, updated_at"
+    };
+}
+
+fn read(row: &Row) -> Result<Session> {
+    let rate = |index| {
+        let value: i64 = row.get(index)?;
+        i32::try_from(value).map_err(Error::internal)
+    };
+    let account = match (row.get(15)?, row.get(16)?) {
+        (Some(phone_number), Some(wa_jid)) => Some(Account { phone_number, wa_jid, wa_lid: row.get(17)? }),
+        _ => None,
+    };
+    Ok(Session {
+        id: row.get(0)?,
+        organization: row.get(1)?,
+        gateway: row.get(2)?,
+        created_by_user: row.get(3)?,
+        settings: Settings {
+            label: row.get(4)?,
+            auto_read: row.get(5)?,
+            presence_typing: row.get(6)?,
+            rate_per_min: rate(7)?,
+            rate_per_hour: rate(8)?,
+        },
+        desired: row.word(9, Desired::from_word)?,
+        generation: row.get(10)?,
+        state: State {
+            status: row.word(11, Status::from_word)?,
+            reason: row.word(12, Reason::from_word)?,
+            since: row.get(13)?,
+            until: row.get(14)?,
+        },
+        account,
+        is_admin: row.get(18)?,
+        last_connected_at: row.get(19)?,
+        created_at: row.get(20)?,
+        updated_at: row.get(21)?,
+    })
+}
+
+impl Db {
+    /// A session of the organization.
+    pub async fn session(&self, organization: &OrganizationId, id: &SessionId) -> Result<Option<Session>> {
+        let sql = concat!("SELECT ", columns!(), " FROM sessions WHERE organization_id = $1 AND id = $2");
+        self.row(sql, args![organization, id]).await?.as_ref().map(read).transpose()
+    }
+
+    /// A session of whichever organization: for supervision only.
+    pub async fn session_by_id(&self, id: &SessionId) -> Result<Option<Session>> {
+        let sql = concat!("SELECT ", columns!(), " FROM sessions WHERE id = $1");
+        self.row(sql, args![id]).await?.as_ref().map(read).transpose()
+    }
+
+    /// Every session of the organization, oldest first.
+    pub async fn list_sessions(&self, organization: &OrganizationId) -> Result<Vec<Session>> {
+        let sql = concat!("SELECT ", columns!(), " FROM sessions WHERE organization_id = $1 ORDER BY created_at, id");
+        self.rows(sql, args![organization]).await?.iter().map(read).collect()
+    }
+
+    /// The sessions that this gateway shall run, of all organizations: for supervision only.
+    pub async fn sessions_to_run(&self, gateway: &GatewayId) -> Result<Vec<Session>> {
+        let sql = concat!("SELECT ", columns!(), " FROM sessions WHERE gateway_id = $1 AND desired = 'running' ORDER BY id");
+        self.rows(sql, args![gateway]).await?.iter().map(read).collect()
+    }
+
+    /// The sessions that are placed on this gateway, of all organizations: for supervision only.
+    pub async fn sessions_of_gateway(&self, gateway: &GatewayId) -> Result<Vec<Session>> {
+        let sql = concat!("SELECT ", columns!(), " FROM sessions WHERE gateway_id = $1 ORDER BY id");
+        self.rows(sql, args![gateway]).await?.iter().map(read).collect()
+    }
+}
+
+impl Tx {
+    /// Stores a new session. Its organization must have a row.
+    pub async fn insert_session(&mut self, session: &Session) -> Result<()> {
+        let sql = concat!(
+            "INSERT INTO sessions (",
+            columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
+        );
+        let (settings, state, account) = (&session.settings, &session.state, session.account.as_ref());
+        let args = args![
+            &session.id,
+            &session.organization,
+            &session.gateway,
+            &session.created_by_user,
+            &settings.label,
+            settings.auto_read,
+            settings.presence_typing,
+            settings.rate_per_min,
+            settings.rate_per_hour,
+            session.desired.word(),
+            session.generation,
+            state.status.word(),
+            state.reason.word(),
+            state.since,
+            state.until,
+            account.map(|account| account.phone_number.as_str()),
+            account.map(|account| account.wa_jid.as_str()),
+            account.and_then(|account| account.wa_lid.as_deref()),
+            session.is_admin,
+            session.last_connected_at,
+            session.created_at,
+            session.updated_at,
+        ];
+        self.execute(sql, args).await.map(drop)
+    }
+
+    /// Locks a session of the organization until the end of the transaction and reads it: what is decided from it stays true.
+    pub async fn lock_session(&mut self, organization: &OrganizationId, id: &SessionId) -> Result<Option<Session>> {
+        // An update that changes nothing takes the row lock on both engines.
+        let sql =
+            concat!("UPDATE sessions SET generation = generation WHERE organization_id = $1 AND id = $2 RETURNING ", columns!());
+        self.row(sql, args![organization, id]).await?.as_ref().map(read).transpose()
+    }
+
+    /// Replaces what callers can set, and gives the session as it is then. None when the organization has no such session.
+    pub async fn update_settings(
+        &mut self,
+        organization: &OrganizationId,
+        id: &SessionId,
+        settings: &Settings,
+        now: Time,
+    ) -> Result<Option<Session>> {
+        let sql = concat!(
+            "UPDATE sessions SET label = $3, auto_read = $4, presence_typing = $5, rate_per_min = $6, rate_per_hour = $7,
+                    updated_at = $8
+             WHERE organization_id = $1 AND id = $2 RETURNING ",
+            columns!()
+        );
+        let args = args![
+            organization,
+            id,
+            &settings.label,
+            settings.auto_read,
+            settings.presence_typing,
+            settings.rate_per_min,
+            settings.rate_per_hour,
+            now,
+        ];
+        self.row(sql, args).await?.as_ref().map(read).transpose()
+    }
+
+    /// Says whether the session shall run, with `bump_generation` also that a running one shall reconnect, and gives it as it is then.
+    /// None when the organization has no such session.
+    pub async fn set_desired(
+        &mut self,
+        organization: &OrganizationId,
+        id: &SessionId,
+        desired: Desired,
+        bump_generation: bool,
+        now: Time,
+    ) -> Result<Option<Session>> {
+        let sql = concat!(
+            "UPDATE sessions SET desired = $3, generation = generation + $4, updated_at = $5
+             WHERE organization_id = $1 AND id = $2 RETURNING ",
+            columns!()
+        );
+        let args = args![organization, id, desired.word(), i64::from(bump_generation), now];
+        self.row(sql, args).await?.as_ref().map(read).transpose()
+    }
+
+    /// Records where a session stands. With a fence, only while the row's lease and generation are still the fence's: a former holder's
+    /// word, and one about wishes of yesterday, is refused. False when nothing was recorded.
+    pub async fn set_state(&mut self, id: &SessionId, fence: Option<Fence>, state: &State, now: Time) -> Result<bool> {
+        let sql = "UPDATE sessions SET status = $3, status_reason = $4, status_since = $5, status_until = $6, updated_at = $7
+                   WHERE id = $1 AND ($2 IS NULL OR (lease_epoch = $2 AND generation = $8))";
+        let (epoch, generation) = (fence.map(|f| f.epoch), fence.map(|f| f.generation));
+        let args = args![id, epoch, state.status.word(), state.reason.word(), state.since, state.until, now, generation];
+        Ok(self.execute(sql, args).await? > 0)
+    }
+
+    /// Attaches or detaches a WhatsApp account. An actor calls it behind a fenced [`Tx::set_state`] in the same transaction.
+    pub async fn set_account(&mut self, id: &SessionId, account: Option<&Account>, now: Time) -> Result<bool> {
+        let sql = "UPDATE sessions SET phone_number = $2, wa_jid = $3, wa_lid = $4, updated_at = $5 WHERE id = $1";
+        let args = args![
+            id,
+            account.map(|account| account.phone_number.as_str()),
+            account.map(|account| account.wa_jid.as_str()),
+            account.and_then(|account| account.wa_lid.as_deref()),
+            now,
+        ];
+        Ok(self.execute(sql, args).await? > 0)
+    }
+
+    /// Notes when the session last became `working`. An actor calls it behind a fenced [`Tx::set_state`] in the same transaction.
+    pub async fn set_last_connected(&mut self, id: &SessionId, at: Time) -> Result<bool> {
+        let sql = "UPDATE sessions SET last_connected_at = $2 WHERE id = $1";
+        Ok(self.execute(sql, args![id, at]).await? > 0)
+    }
+
+    /// Deletes a session with its messages and its device state; its events stay in the log. False when the organization has no such
+    /// session.
+    pub async fn delete_session(&mut self, organization: &OrganizationId, id: &SessionId) -> Result<bool> {
+        let sql = "DELETE FROM sessions WHERE organization_id = $1 AND id = $2";
+        Ok(self.execute(sql, args![organization, id]).await? > 0)
+    }
+}
