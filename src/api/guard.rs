@@ -65,7 +65,12 @@ impl Gate {
     ///
     /// # Errors
     /// A method that declares no `requires`, or a descriptor set that cannot be read.
-    pub fn new(pool: &DescriptorPool, authenticator: Authenticator, ambient: Ambient, audit: Option<Audit>) -> anyhow::Result<Self> {
+    pub fn new(
+        pool: &DescriptorPool,
+        authenticator: Authenticator,
+        ambient: Ambient,
+        audit: Option<Audit>,
+    ) -> anyhow::Result<Self> {
         let requires = pool
             .get_extension_by_name("whatsapp.gateway.v1.requires")
             .ok_or_else(|| anyhow::anyhow!("the descriptors do not know the option `requires`"))?;

@@ -170,7 +170,9 @@ pub(super) fn jwks_url(text: &str) -> Result<String, String> {
         _ if host.is_empty() || text.contains('@') => {}
         Some("https") => return Ok(text.to_owned()),
         Some("http") if loopback => return Ok(text.to_owned()),
-        Some("http") => return Err(format!("`{text}` is not encrypted, and whoever changes the keys lets anybody in; use https")),
+        Some("http") => {
+            return Err(format!("`{text}` is not encrypted, and whoever changes the keys lets anybody in; use https"));
+        }
         _ => {}
     }
     Err(format!("`{text}` is no address; write one such as https://login.example.com/.well-known/jwks.json"))

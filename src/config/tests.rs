@@ -172,7 +172,9 @@ fn login_tokens_need_one_source_of_keys_an_issuer_and_an_audience() {
     }
     let file = ("WAGW_AUTH_JWKS_FILE", "/etc/jwks.json");
     assert_eq!(login(&[file, iss, aud]).unwrap().keys, KeySource::File("/etc/jwks.json".into()));
-    for bad in ["http://login.example/jwks", "ftp://x/y", "nonsense", "https://user:secret@login.example/jwks", "http://127.0.0.1.evil/"] {
+    for bad in
+        ["http://login.example/jwks", "ftp://x/y", "nonsense", "https://user:secret@login.example/jwks", "http://127.0.0.1.evil/"]
+    {
         let all = problems(&Flags::default(), &[(url, bad), iss, aud]);
         assert!(all.len() == 1 && all[0].starts_with("auth_jwks_url"), "{bad}: {all:?}");
     }

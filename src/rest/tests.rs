@@ -264,7 +264,8 @@ fn a_method_without_requires_stops_the_start() {
     // This decoder does not know our options, so it drops them.
     let bare = prost_types::FileDescriptorSet::decode(DESCRIPTORS).unwrap().encode_to_vec();
     let bare = DescriptorPool::decode(bare.as_slice()).unwrap();
-    let error = Gate::new(&bare, Authenticator::new(|_| Box::pin(async { Ok(None) })), Ambient::system(), None).unwrap_err().to_string();
+    let error =
+        Gate::new(&bare, Authenticator::new(|_| Box::pin(async { Ok(None) })), Ambient::system(), None).unwrap_err().to_string();
     assert!(error.contains("does not say what it requires"), "{error}");
     assert!(Gate::new(&pool(), Authenticator::new(|_| Box::pin(async { Ok(None) })), Ambient::system(), None).is_ok());
 }

@@ -49,6 +49,8 @@ fn cut<T>(page: &mut Vec<T>, limit: i64) -> bool {
 fn require_platform(caller: &Principal) -> Result<()> {
     match caller.super_admin {
         true => Ok(()),
-        false => Err(Error::new(Code::Forbidden, "this takes the platform role `super_admin`").detail("capability", "super_admin")),
+        false => {
+            Err(Error::new(Code::Forbidden, "this takes the platform role `super_admin`").detail("capability", "super_admin"))
+        }
     }
 }

@@ -20,7 +20,8 @@ async fn entry(it: &Trusting, what: &str, fits: impl Fn(&Value) -> bool) -> Valu
 async fn what_is_done_and_what_is_refused_is_on_record() {
     let it = Trusting::start().await;
     let session = it.session("org_1").await;
-    let created = entry(&it, "the creation is recorded", |entry| entry["method"].as_str().unwrap().ends_with("CreateSession")).await;
+    let created =
+        entry(&it, "the creation is recorded", |entry| entry["method"].as_str().unwrap().ends_with("CreateSession")).await;
     assert_eq!(created["object"], json!(session), "found in the reply");
     assert_eq!((&created["actorKind"], &created["actor"]), (&json!("login"), &json!("user_1")));
     assert_eq!((&created["organizationId"], &created["outcome"]), (&json!("org_1"), &json!("ok")));
@@ -38,7 +39,8 @@ async fn what_is_done_and_what_is_refused_is_on_record() {
         let found = found.await;
         assert_eq!((&found["object"], &found["actorKind"], &found["actor"]), (&json!(session), &json!("api_key"), &json!(key)));
     }
-    let made = entry(&it, "the key's making is recorded", |entry| entry["method"].as_str().unwrap().ends_with("CreateApiKey")).await;
+    let made =
+        entry(&it, "the key's making is recorded", |entry| entry["method"].as_str().unwrap().ends_with("CreateApiKey")).await;
     assert_eq!(made["object"], json!(key), "found in the reply, inside");
     assert!(!entries(&it, "").await.iter().any(|entry| entry.to_string().contains(&secret)), "no secret is on record");
 
@@ -75,7 +77,8 @@ async fn the_log_is_read_in_pages_and_refusals_are_sampled() {
 
     let (mut ids, mut cursor) = (Vec::<String>::new(), String::new());
     loop {
-        let (status, page) = it.get_as(&it.super_admin(), &format!("/api/v1/admin/audit-log?organizationId=org_1&limit=2{cursor}")).await;
+        let (status, page) =
+            it.get_as(&it.super_admin(), &format!("/api/v1/admin/audit-log?organizationId=org_1&limit=2{cursor}")).await;
         assert_eq!(status, 200, "{page}");
         let data = page["data"].as_array().unwrap();
         assert!(data.len() <= 2);
@@ -97,7 +100,8 @@ async fn the_platform_sees_the_sessions_of_all_organizations() {
     made.sort();
     let (status, page) = it.get_as(&it.super_admin(), "/api/v1/admin/sessions").await;
     assert_eq!((status, &page["nextCursor"]), (200, &Value::Null), "{page}");
-    let mut found: Vec<String> = page["data"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+    let mut found: Vec<String> =
+        page["data"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
     assert!(found.is_sorted());
     assert_eq!(found, made);
     let (_, first) = it.get_as(&it.super_admin(), "/api/v1/admin/sessions?limit=2").await;

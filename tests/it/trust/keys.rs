@@ -22,11 +22,14 @@ async fn a_slip_is_told_from_a_wrong_key_and_guessing_is_slowed_but_locks_nobody
     assert_eq!(status, 401);
     assert!(!wrong["error"]["message"].as_str().unwrap().contains("mistyped"), "{wrong}");
 
-    let statuses: Vec<u16> = futures_util::future::join_all((0..60).map(async |n| {
-        it.get_as(&format!("wa_{}{n:02}", "x".repeat(30)), "/api/v1/sessions").await.0
-    }))
+    let statuses: Vec<u16> = futures_util::future::join_all(
+        (0..60).map(async |n| it.get_as(&format!("wa_{}{n:02}", "x".repeat(30)), "/api/v1/sessions").await.0),
+    )
     .await;
-    assert_eq!((statuses.iter().filter(|status| **status == 401).count(), statuses.iter().filter(|s| **s == 429).count()), (28, 32));
+    assert_eq!(
+        (statuses.iter().filter(|status| **status == 401).count(), statuses.iter().filter(|s| **s == 429).count()),
+        (28, 32)
+    );
     let (status, told) = it.get_as("wa_nobody", "/api/v1/sessions").await;
     assert_eq!((status, &told["error"]["code"]), (429, &json!("rate_limited")), "{told}");
     assert!(told["error"]["details"]["retryAfterSeconds"].as_i64().is_some_and(|wait| (1..=60).contains(&wait)), "{told}");
@@ -47,7 +50,8 @@ async fn a_revoked_key_is_refused_at_once_and_its_streams_end() {
     let (id, secret) = it.key("org_1", json!({"name": "key", "capabilities": ["manage", "events"]})).await;
     assert_eq!(it.get_as(&secret, "/api/v1/sessions").await.0, 200);
     let client = reqwest::Client::new();
-    let stream = client.get(format!("{}/api/v1/events", it.gateway.base)).bearer_auth(&secret).header("accept", "text/event-stream");
+    let stream =
+        client.get(format!("{}/api/v1/events", it.gateway.base)).bearer_auth(&secret).header("accept", "text/event-stream");
     let stream = stream.send().await.unwrap();
     assert_eq!(stream.status(), 200);
     // Calls under way while it is revoked must not bring it back.

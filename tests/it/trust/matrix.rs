@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tonic::Status;
-use tonic_types::StatusExt as _;
 use tonic::transport::Channel;
+use tonic_types::StatusExt as _;
 
 use super::issuer::{Signer, claims, unsigned};
 use super::methods::{all, http_status};
@@ -56,9 +56,9 @@ async fn credentials(it: &Trusting) -> Vec<(String, Option<String>, Worth)> {
     it.clock.advance(Duration::from_secs(61));
     let public = it.signer.jwk()["x"].as_str().unwrap().to_owned();
     let mac = {
-        use hmac::{Hmac, KeyInit as _, Mac as _};
         use base64::Engine as _;
         use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        use hmac::{Hmac, KeyInit as _, Mac as _};
         let message = unsigned(&json!({"alg": "HS256", "kid": it.signer.kid}), &claims(now));
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(public.as_bytes()).unwrap();
         mac.update(message.as_bytes());
@@ -121,9 +121,7 @@ async fn every_method_lets_in_whom_its_options_say() {
             let expected = expected(&method.requires, worth);
             let by_http = method.by_http(&it.gateway, credential.as_deref()).await;
             let by_grpc = method.by_grpc(&channel, credential.as_deref()).await;
-            for (door, status, reason) in
-                [("HTTP", by_http.0, by_http.1), ("gRPC", http_status(&by_grpc), reason(&by_grpc))]
-            {
+            for (door, status, reason) in [("HTTP", by_http.0, by_http.1), ("gRPC", http_status(&by_grpc), reason(&by_grpc))] {
                 // Behind the guard, services refuse callers without an organization or restricted to a session in their own words.
                 let own_words = status == 403 && ["restricted_key", "no_organization"].contains(&reason.as_str());
                 let fits = match expected {

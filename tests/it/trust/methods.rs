@@ -35,9 +35,11 @@ pub(super) fn all() -> Vec<Method> {
             let requires = words.get_value(number).unwrap().name().to_owned();
             let rule = options.get_extension(&http).into_owned();
             let rule = rule.as_message().unwrap();
-            let text = |name: &str| rule.get_field_by_name(name).and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default();
+            let text =
+                |name: &str| rule.get_field_by_name(name).and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default();
             let verbs = [("get", "GET"), ("post", "POST"), ("put", "PUT"), ("patch", "PATCH"), ("delete", "DELETE")];
-            let (field, verb) = *verbs.iter().find(|(field, _)| !text(field).is_empty()).expect("every method has an HTTP binding");
+            let (field, verb) =
+                *verbs.iter().find(|(field, _)| !text(field).is_empty()).expect("every method has an HTTP binding");
             let (template, has_body) = (text(field), text("body") == "*");
             Method { descriptor, requires, verb, template, has_body }
         })
@@ -82,7 +84,9 @@ impl Method {
 
     /// The path with its variables filled by `value`, which gets the segment before each.
     pub(super) fn path(&self, value: impl Fn(&str) -> String) -> String {
-        self.variables().iter().fold(self.template.clone(), |path, (noun, name)| path.replace(&format!("{{{name}}}"), &value(noun)))
+        self.variables()
+            .iter()
+            .fold(self.template.clone(), |path, (noun, name)| path.replace(&format!("{{{name}}}"), &value(noun)))
     }
 
     /// A body that passes the rules, for methods that take one.
