@@ -45,6 +45,11 @@ impl Home {
         Self { folder: tempfile::tempdir().unwrap(), database_url, _database: database }
     }
 
+    /// Where the gateway keeps files; other files of a test may lie there too.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Starts a gateway here.
     pub(crate) async fn start(&self) -> Gateway {
         self.start_with(&[], Ambient::system()).await

@@ -56,7 +56,7 @@ async fn a_revoked_key_is_refused_at_once_and_its_streams_end() {
     assert_eq!(stream.status(), 200);
     // Calls under way while it is revoked must not bring it back.
     let hammer = async {
-        for _ in 0..50 {
+        for _ in 0..20 {
             it.get_as(&secret, "/api/v1/sessions").await;
         }
     };
@@ -75,8 +75,8 @@ async fn a_revoked_key_is_refused_at_once_and_its_streams_end() {
     assert_eq!((revoked, first_after), (204, 401));
     let rest = tokio::time::timeout(Duration::from_secs(20), stream.text()).await.expect("the stream ends").unwrap();
     assert!(rest.contains("event: error") && rest.contains("unauthorized"), "{rest}");
-    // What is sent over is recognised again at most two seconds later elsewhere; here it stays refused.
-    it.clock.advance(Duration::from_secs(2));
+    // And it stays so, whatever was under way.
+    it.clock.advance(Duration::from_secs(60));
     assert_eq!(it.get_as(&secret, "/api/v1/sessions").await.0, 401);
     it.stop().await;
 }

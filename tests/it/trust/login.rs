@@ -22,7 +22,7 @@ fn logins(keys: KeySource) -> (Logins, Ambient) {
     (Logins::new(issuer, clock.clone()).unwrap(), clock)
 }
 
-/// Logins with one key, from a file that stays while the folder does.
+/// Logins with these keys, from a file that stays while the folder does.
 fn with_keys(keys: &[&Signer]) -> (Logins, Ambient, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("jwks.json");
@@ -46,7 +46,7 @@ async fn refused(logins: &Logins, token: &str) -> String {
 #[tokio::test]
 async fn tokens_of_all_three_kinds_are_taken_and_say_who_it_is() {
     let signers = [Signer::ed25519("ed"), Signer::p256("ec"), Signer::rsa("rsa")];
-    let (logins, ..) = with_keys(&signers.iter().collect::<Vec<_>>());
+    let (logins, _clock, _folder) = with_keys(&signers.iter().collect::<Vec<_>>());
     for signer in &signers {
         let found = logins.authenticate(&signer.token(&claims(NOW))).await.unwrap();
         assert_eq!((found.organization.as_str(), found.user_id()), ("org_1", Some("user_1")));
@@ -76,7 +76,7 @@ async fn tokens_of_all_three_kinds_are_taken_and_say_who_it_is() {
 #[tokio::test]
 async fn tokens_that_lie_are_refused() {
     let (ed, rsa, stranger) = (Signer::ed25519("ed"), Signer::rsa("rsa"), Signer::ed25519("ed"));
-    let (logins, ..) = with_keys(&[&ed, &rsa]);
+    let (logins, _clock, _folder) = with_keys(&[&ed, &rsa]);
     let good = ed.token(&claims(NOW));
     logins.authenticate(&good).await.unwrap();
 

@@ -9,8 +9,6 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use whatsapp_gateway::proto::DESCRIPTORS;
 
-use crate::gateway::Gateway;
-
 /// One method with its options.
 pub(super) struct Method {
     pub(super) descriptor: MethodDescriptor,
@@ -103,9 +101,9 @@ impl Method {
     }
 
     /// Calls it by HTTP, with `nothing` for every variable of the path: the status and the reason in the error.
-    pub(super) async fn by_http(&self, gateway: &Gateway, credential: Option<&str>) -> (u16, String) {
-        let url = format!("{}{}", gateway.base, self.path(|_| "nothing".into()));
-        let mut call = reqwest::Client::new().request(self.verb.parse().unwrap(), url);
+    pub(super) async fn by_http(&self, http: &reqwest::Client, base: &str, credential: Option<&str>) -> (u16, String) {
+        let url = format!("{base}{}", self.path(|_| "nothing".into()));
+        let mut call = http.request(self.verb.parse().unwrap(), url);
         if let Some(credential) = credential {
             call = call.bearer_auth(credential);
         }
