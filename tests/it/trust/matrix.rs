@@ -209,7 +209,7 @@ async fn a_restricted_key_sees_its_own_and_makes_nothing_wider() {
         page["data"].as_array().unwrap().iter().map(|row| row[name].as_str().unwrap().to_owned()).collect()
     };
     let sessions = it.get_as(&restricted, "/api/v1/sessions").await.1;
-    assert_eq!(ids(&sessions, "id"), [own.clone()]);
+    assert_eq!(ids(&sessions, "id"), [own.as_str()]);
     for (query, seen) in [("", vec![own.clone()]), ("?sessions=", vec![])] {
         let path = if query.is_empty() { "/api/v1/events".to_owned() } else { format!("/api/v1/events{query}{other}") };
         let events = it.get_as(&restricted, &path).await.1;
