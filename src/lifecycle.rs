@@ -114,7 +114,9 @@ impl Lifecycle {
             }
             int.poll_recv(context).map(|_| Some("SIGINT"))
         });
-        let outcome = self.run(signals, tokio::time::sleep(self.grace)).await;
+        // A sleep counts from its making, so it is made when the grace begins.
+        let grace = async { tokio::time::sleep(self.grace).await };
+        let outcome = self.run(signals, grace).await;
         Ok(outcome.into())
     }
 
@@ -248,5 +250,24 @@ mod tests {
         });
         hand.life.shut_down();
         assert_eq!(hand.end.await.unwrap(), Outcome::Failed);
+    }
+
+    /// The one place where real time has to pass: a program that has lived longer than its grace still gets the whole of it.
+    #[tokio::test]
+    async fn the_grace_begins_with_the_end() {
+        let grace = Duration::from_secs(2);
+        let life = Lifecycle::new(grace);
+        let draining = life.draining();
+        life.spawn_vital("slow to end", async move {
+            draining.cancelled().await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            Ok(())
+        });
+        let (waiting, ending) = (life.clone(), life);
+        let (code, ()) = tokio::join!(async move { waiting.wait().await.unwrap() }, async move {
+            tokio::time::sleep(grace + Duration::from_millis(200)).await;
+            ending.shut_down();
+        });
+        assert_eq!(code, ExitCode::SUCCESS);
     }
 }
