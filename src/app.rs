@@ -154,7 +154,11 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
 }
 
 /// Runs the simulator alone until its end; `ready` is called once, when both ports are open.
-pub async fn sandbox(options: SandboxOptions, lifecycle: Lifecycle, ready: impl FnOnce(&SandboxReady)) -> anyhow::Result<ExitCode> {
+pub async fn sandbox(
+    options: SandboxOptions,
+    lifecycle: Lifecycle,
+    ready: impl FnOnce(&SandboxReady),
+) -> anyhow::Result<ExitCode> {
     let ambient = Ambient::system();
     let SandboxOptions { listen, ws_listen, state, api_key } = options;
     let sandbox = Sandbox::open(SandboxConfig { state_file: state, ..SandboxConfig::default() }, ambient.clone()).await?;
@@ -208,8 +212,11 @@ async fn open(config: &Config) -> anyhow::Result<Db> {
 
 fn cipher(config: &Config, ambient: &Ambient) -> Cipher {
     let key = |key: &crate::config::Key| Key::new(*key.expose_secret());
-    let cipher =
-        Cipher::new(ambient.clone(), config.encryption_key.as_ref().map(key), config.old_encryption_keys.iter().map(key).collect());
+    let cipher = Cipher::new(
+        ambient.clone(),
+        config.encryption_key.as_ref().map(key),
+        config.old_encryption_keys.iter().map(key).collect(),
+    );
     if !cipher.seals() {
         tracing::warn!("WAGW_ENCRYPTION_KEY is not set: the sessions' WhatsApp keys lie in the database unencrypted");
     }

@@ -7,5 +7,7 @@ pub mod gateway;
 pub mod ids;
 pub mod jid;
 pub mod message;
+pub mod network;
 pub mod principal;
 pub mod session;
+pub mod webhook;

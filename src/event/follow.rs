@@ -75,7 +75,13 @@ pub fn check_cursor(after: i64, bounds: Bounds) -> Result<()> {
 
 impl Follower {
     /// Follows from behind `after`, or from now on.
-    pub async fn new(db: Db, hub: &Hub, organization: OrganizationId, filter: Filter, after: Option<i64>) -> Result<(Self, Bounds)> {
+    pub async fn new(
+        db: Db,
+        hub: &Hub,
+        organization: OrganizationId,
+        filter: Filter,
+        after: Option<i64>,
+    ) -> Result<(Self, Bounds)> {
         // Listen first, then look: what is written in between rings.
         let bell = hub.listen(&organization);
         let bounds = bounds(&db, &organization).await?;

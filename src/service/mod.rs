@@ -6,6 +6,7 @@ pub mod event;
 pub mod message;
 pub mod pairing;
 pub mod session;
+pub mod webhook;
 
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ pub struct Parts {
     pub hub: Hub,
     /// The running sessions.
     pub supervisor: Supervisor,
+    /// What webhooks need.
+    pub webhooks: webhook::Webhooks,
     /// Clock and randomness.
     pub ambient: Ambient,
     /// This gateway.

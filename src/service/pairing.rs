@@ -166,7 +166,11 @@ impl Watch {
                 Payload::AuthQr(code) => self.queue.push_back(Step::Qr(code)),
                 Payload::AuthCode(code) => self.queue.push_back(Step::Code(code)),
                 Payload::SessionStatus(state) => self.on_state(state).await?,
-                Payload::Message(_) | Payload::MessageFromMe(_) | Payload::MessageStatus(_) => {}
+                Payload::Message(_)
+                | Payload::MessageFromMe(_)
+                | Payload::MessageStatus(_)
+                | Payload::WebhookDisabled(_)
+                | Payload::WebhookTest(_) => {}
             }
         }
     }
@@ -195,7 +199,9 @@ fn refuse_paired(row: &Session) -> Result<()> {
 
 fn refused(error: CodeError) -> Error {
     match error {
-        CodeError::Outstanding => Error::new(Code::Conflict, "another request for a code is under way").reason("code_outstanding"),
+        CodeError::Outstanding => {
+            Error::new(Code::Conflict, "another request for a code is under way").reason("code_outstanding")
+        }
         CodeError::Throttled { wait } => Error::new(Code::RateLimited, "WhatsApp gives no more codes for this number for now")
             .retry_after(wait.unwrap_or(Duration::from_secs(300))),
         CodeError::NotConnected => Error::new(Code::Unavailable, "the session did not reach WhatsApp in time; try again"),

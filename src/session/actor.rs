@@ -322,7 +322,12 @@ impl Actor {
     }
 
     /// Marks stored messages as read when the session's settings say so.
-    async fn read(&self, connection: &Connection, messages: Vec<crate::wa::normalize::Inbound>, memory: &mut Memory) -> Result<()> {
+    async fn read(
+        &self,
+        connection: &Connection,
+        messages: Vec<crate::wa::normalize::Inbound>,
+        memory: &mut Memory,
+    ) -> Result<()> {
         let Some(session) = self.context.db.session_by_id(&self.session).await? else { return Ok(()) };
         if session.settings.auto_read && memory.errands.len() < ERRANDS {
             let sender = connection.sender();
@@ -374,7 +379,9 @@ impl Actor {
         match self.show(state).await {
             Ok(true) => {}
             Ok(false) => return true,
-            Err(e) => tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's state could not be recorded"),
+            Err(e) => {
+                tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's state could not be recorded")
+            }
         }
         let next = Instant::now() + wait;
         loop {

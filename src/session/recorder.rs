@@ -134,7 +134,12 @@ impl Recorder {
 
 /// Moves messages forward and tells it, one event per chat: receipts repeat and overtake each other, and what says nothing new is
 /// left out.
-pub async fn advance(recording: &mut Recording, organization: &OrganizationId, session: &SessionId, receipt: &Receipt) -> Result<()> {
+pub async fn advance(
+    recording: &mut Recording,
+    organization: &OrganizationId,
+    session: &SessionId,
+    receipt: &Receipt,
+) -> Result<()> {
     let Receipt { message_ids, status, error, timestamp, sender_jid, .. } = receipt;
     let advanced = recording.tx.advance_message_status(session, message_ids, *status, error.as_deref(), *timestamp).await?;
     let mut chats: Vec<(String, Vec<String>)> = Vec::new();

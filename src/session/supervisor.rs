@@ -137,7 +137,8 @@ impl Supervisor {
     /// did not answer in time.
     pub async fn logout(&self, session: &SessionId) -> bool {
         let (done, wait) = oneshot::channel();
-        self.command(session, Command::Logout(done)) && tokio::time::timeout(STOP_LIMIT, wait).await.is_ok_and(|told| told.is_ok())
+        self.command(session, Command::Logout(done))
+            && tokio::time::timeout(STOP_LIMIT, wait).await.is_ok_and(|told| told.is_ok())
     }
 
     /// Ends what runs of a session here and forgets the device's keys. The caller has recorded before that it shall not run.

@@ -106,13 +106,7 @@ impl Ack {
     pub fn into_receipt(self, now: Time) -> Receipt {
         let status = if self.error.is_some() { MessageStatus::Failed } else { MessageStatus::Sent };
         let error = self.error.map(|code| format!("WhatsApp refused the message (code {code})"));
-        Receipt {
-            sender_jid: None,
-            message_ids: vec![self.wa_message_id],
-            status,
-            error,
-            timestamp: self.at.unwrap_or(now),
-        }
+        Receipt { sender_jid: None, message_ids: vec![self.wa_message_id], status, error, timestamp: self.at.unwrap_or(now) }
     }
 }
 
@@ -171,7 +165,11 @@ type Waiters = Arc<Mutex<HashMap<String, oneshot::Sender<Ack>>>>;
 
 impl Connection {
     /// Builds a client on the session's stored state and starts it. Its signals come through the receiver until it ends.
-    pub async fn open(endpoint: &Endpoint, store: DeviceStore, commit: Commit) -> Result<(Self, mpsc::Receiver<Signal>), OpenError> {
+    pub async fn open(
+        endpoint: &Endpoint,
+        store: DeviceStore,
+        commit: Commit,
+    ) -> Result<(Self, mpsc::Receiver<Signal>), OpenError> {
         let manager = Arc::new(PersistenceManager::new(Arc::new(store)).await?);
         endpoint.prepare(&manager).await?;
         manager.flush().await?;
@@ -396,7 +394,9 @@ impl Tap {
             Event::ClientOutdated(_) => Signal::Outdated,
             Event::StreamReplaced(_) => Signal::Replaced,
             Event::TemporaryBan(ban) => Signal::Banned { ttl: ban.expire.to_std().unwrap_or_default() },
-            Event::ConnectFailure(failure) if !failure.reason.should_reconnect() => Signal::Refused(format!("{:?}", failure.reason)),
+            Event::ConnectFailure(failure) if !failure.reason.should_reconnect() => {
+                Signal::Refused(format!("{:?}", failure.reason))
+            }
             Event::Receipt(receipt) => Signal::Receipt(normalize::receipt(receipt)?),
             Event::Messages(batch) if !batch.hook_committed => {
                 let messages: Vec<_> = batch.iter().filter_map(normalize::inbound).collect();

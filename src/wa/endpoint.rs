@@ -45,10 +45,14 @@ pub enum Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// Paired with the sandbox, and the endpoint is WhatsApp.
-    #[error("this session's device was made for the sandbox and is refused towards WhatsApp; log the session out and pair it anew")]
+    #[error(
+        "this session's device was made for the sandbox and is refused towards WhatsApp; log the session out and pair it anew"
+    )]
     SandboxDevice,
     /// Paired with WhatsApp, and the endpoint is the sandbox.
-    #[error("this session's device is paired with WhatsApp and is kept away from the sandbox; use another database for the sandbox")]
+    #[error(
+        "this session's device is paired with WhatsApp and is kept away from the sandbox; use another database for the sandbox"
+    )]
     WhatsAppDevice,
 }
 

@@ -83,7 +83,12 @@ mod tests {
     #[test]
     fn only_the_endpoints_own_hosts_are_reached() {
         let real = Http::new(&Endpoint::WhatsApp { version: None }).unwrap();
-        for url in ["http://mmg.whatsapp.net/x", "https://whatsapp.net.example.org/", "https://169.254.169.254/", "https://evilwhatsapp.net/"] {
+        for url in [
+            "http://mmg.whatsapp.net/x",
+            "https://whatsapp.net.example.org/",
+            "https://169.254.169.254/",
+            "https://evilwhatsapp.net/",
+        ] {
             assert!(real.target(url).is_err(), "{url}");
         }
         assert!(real.target("https://mmg.whatsapp.net/v/x?auth=1").is_ok());

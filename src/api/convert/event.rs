@@ -44,14 +44,17 @@ fn payload(it: Payload) -> Wire {
             status: session::status(state.status).into(),
             status_detail: Some(session::detail(&state)),
         }),
-        Payload::AuthQr(code) => {
-            Wire::AuthQr(pb::AuthQrPayload { code: code.code, expires_at: code.expires_at.map(timestamp) })
-        }
+        Payload::AuthQr(code) => Wire::AuthQr(pb::AuthQrPayload { code: code.code, expires_at: code.expires_at.map(timestamp) }),
         Payload::AuthCode(code) => {
             Wire::AuthCode(pb::AuthCodePayload { code: code.code, expires_at: code.expires_at.map(timestamp) })
         }
         Payload::Message(it) | Payload::MessageFromMe(it) => Wire::Message(message_payload(it)),
         Payload::MessageStatus(it) => Wire::MessageStatus(status_payload(it)),
+        Payload::WebhookDisabled(it) => Wire::WebhookDisabled(pb::WebhookDisabledPayload {
+            webhook_id: it.webhook.to_string(),
+            reason: it.reason.word().to_owned(),
+        }),
+        Payload::WebhookTest(webhook) => Wire::WebhookTest(pb::WebhookTestPayload { webhook_id: webhook.to_string() }),
     }
 }
 

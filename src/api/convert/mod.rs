@@ -4,6 +4,7 @@ pub mod api_key;
 pub mod event;
 pub mod message;
 pub mod session;
+pub mod webhook;
 
 use crate::domain::clock::Time;
 
