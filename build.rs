@@ -78,7 +78,7 @@ fn validators(pool: &DescriptorPool) -> Fallible<String> {
             let json = field.json_name();
             let mut body = String::new();
             for (condition, text) in rules(pool, &field)? {
-                writeln!(body, "if {condition} {{ out.push(violation({json:?}, {text:?})); }}")?;
+                writeln!(body, "refuse_if({condition}, out, {json:?}, {text:?});")?;
             }
             if nested(&field).is_some_and(|m| ruled.contains(m.full_name())) {
                 body.push_str(&if field.is_map() {

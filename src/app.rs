@@ -15,11 +15,12 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use crate::api::auth::Authenticator;
-use crate::api::{api_keys, events, messages, pairing, sessions};
+use crate::api::{api_keys, convert, events, messages, pairing, sessions, webhooks};
 use crate::config::{Config, Network};
 use crate::domain::clock::Ambient;
 use crate::domain::gateway::Gateway;
 use crate::domain::ids::OrganizationId;
+use crate::egress;
 use crate::event::EventLog;
 use crate::event::hub::Hub;
 use crate::lifecycle::Lifecycle;
@@ -29,16 +30,20 @@ use crate::proto::gateway::event_service_server::EventServiceServer;
 use crate::proto::gateway::message_service_server::MessageServiceServer;
 use crate::proto::gateway::pairing_service_server::PairingServiceServer;
 use crate::proto::gateway::session_service_server::SessionServiceServer;
+use crate::proto::gateway::webhook_service_server::WebhookServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
+use crate::rest::render::Renderer;
 use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
 use crate::sandbox::control::Control;
 use crate::sandbox::{Sandbox, SandboxConfig};
+use crate::service::webhook::Webhooks;
 use crate::service::{Parts, Service};
 use crate::session::{Context, Supervisor};
 use crate::store::cipher::Key;
 use crate::store::{Cipher, Db, Options};
 use crate::wa::Endpoint;
 use crate::wa::endpoint::SandboxEndpoint;
+use crate::webhook::{Sender, Workers};
 
 /// The organization of a gateway on its own: its first api-key acts for it.
 const DEFAULT_ORGANIZATION: &str = "org_default";
@@ -121,13 +126,24 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
     let hub = Hub::default();
     let log = EventLog::new(db.clone(), hub.clone(), ambient.clone());
     let gateway = config.gateway_id.clone();
-    let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher, gateway.clone());
+    let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher.clone(), gateway.clone());
     let supervisor = Supervisor::new(context);
+    let sender = Sender::new(egress::Guard::new(config.egress_allow.clone())?, renderer()?, ambient.clone());
+    let workers = Workers {
+        db: db.clone(),
+        log: log.clone(),
+        hub: hub.clone(),
+        cipher: cipher.clone(),
+        sender: sender.clone(),
+        ambient: ambient.clone(),
+        retention: config.event_retention,
+    };
     let service = Service::new(Parts {
         db: db.clone(),
         log,
         hub,
         supervisor: supervisor.clone(),
+        webhooks: Webhooks { cipher, sender },
         ambient: ambient.clone(),
         gateway: gateway.clone(),
         tasks: TaskTracker::new(),
@@ -139,6 +155,11 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
     db.heartbeat(&row).await?;
     lifecycle.spawn_vital("heartbeat", heartbeat(db.clone(), ambient.clone(), row, lifecycle.draining()));
     lifecycle.spawn_vital("pruner", prune(db.clone(), ambient.clone(), config.event_retention, lifecycle.draining()));
+    let draining = lifecycle.draining();
+    lifecycle.spawn_vital("webhooks", async move {
+        workers.run(draining).await;
+        Ok(())
+    });
     let draining = lifecycle.draining();
     lifecycle.spawn_vital("sessions", async move {
         supervisor.run(draining).await;
@@ -166,7 +187,10 @@ pub async fn sandbox(
     let ws = TcpListener::bind(ws_listen).await.with_context(|| format!("ws-listen {ws_listen}"))?;
     let (control, url) = (listener.local_addr()?, format!("ws://{}/ws/chat", ws.local_addr()?));
     let (serving, draining) = (sandbox.clone(), lifecycle.draining());
-    lifecycle.spawn_vital("sandbox", async move { Ok(serving.serve(ws, draining).await?) });
+    lifecycle.spawn_vital("sandbox", async move {
+        serving.serve(ws, draining).await;
+        Ok(())
+    });
 
     let made = api_key.is_none().then(|| SecretString::from(crate::domain::api_key::generate(&ambient)));
     let hash = api_key.as_ref().or(made.as_ref()).map(|key| crate::domain::api_key::hash(key.expose_secret()));
@@ -240,11 +264,23 @@ async fn endpoint(
             let url = format!("ws://{}/ws/chat", ws.local_addr()?);
             tracing::info!(url, "sessions connect to the built-in WhatsApp simulator");
             let serving = sandbox.clone();
-            lifecycle.spawn_vital("sandbox", async move { Ok(serving.serve(ws, sessions_gone).await?) });
+            lifecycle.spawn_vital("sandbox", async move {
+                serving.serve(ws, sessions_gone).await;
+                Ok(())
+            });
             let key = sandbox.static_public_key();
             Ok((Endpoint::Sandbox(SandboxEndpoint { url, key }), Some(sandbox)))
         }
     }
+}
+
+/// How an event becomes the JSON that a webhook gets: the one that `GET /api/v1/events` shows.
+fn renderer() -> anyhow::Result<crate::webhook::Render> {
+    let renderer = Renderer::new(proto::DESCRIPTORS, "whatsapp.gateway.v1.Event")?;
+    Ok(Arc::new(move |event| {
+        let message = convert::event::event(event);
+        renderer.json(&prost::Message::encode_to_vec(&message)).map(Into::into)
+    }))
 }
 
 /// Makes sure that somebody can get in. A fresh key is told once, here and in a file that only this user can read.
@@ -274,7 +310,8 @@ fn edge(
         .add_service(PairingServiceServer::new(pairing::Pairing(service.clone())))
         .add_service(MessageServiceServer::new(messages::Messages(service.clone())))
         .add_service(EventServiceServer::new(events::Events(service.clone())))
-        .add_service(ApiKeyServiceServer::new(api_keys::ApiKeys(service.clone())));
+        .add_service(ApiKeyServiceServer::new(api_keys::ApiKeys(service.clone())))
+        .add_service(WebhookServiceServer::new(webhooks::Webhooks(service.clone())));
     if let Some(sandbox) = sandbox {
         routes = routes.add_service(SandboxServiceServer::new(Control::new(sandbox)));
     }

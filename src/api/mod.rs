@@ -15,6 +15,7 @@ pub mod sessions;
 pub mod status;
 pub mod stream;
 pub mod validate;
+pub mod webhooks;
 
 use tonic::{Request, Status};
 
@@ -25,7 +26,6 @@ use crate::error::{Code, Error};
 ///
 /// # Errors
 /// `unauthorized` in a method that is declared public and called without a credential.
-#[expect(clippy::result_large_err, reason = "tonic's own error type")]
 pub fn principal<T>(request: &Request<T>) -> Result<Principal, Status> {
     let found = request.extensions().get::<Principal>().cloned();
     found.ok_or_else(|| status::to_status(Error::new(Code::Unauthorized, "this call needs a credential")))

@@ -87,6 +87,12 @@ impl Ambient {
         bytes
     }
 
+    /// A random generator good for secrets, seeded by the operating system, for code that wants to draw from one itself.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks for randomness")]
+    pub fn rng(&self) -> rand::rngs::StdRng {
+        rand::SeedableRng::from_rng(&mut rand::rng())
+    }
+
     /// A fresh id that sorts by the time of its making.
     pub fn ulid(&self) -> String {
         let now = u64::try_from(self.now().0).unwrap_or(0);

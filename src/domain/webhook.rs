@@ -215,6 +215,17 @@ pub struct Outcome {
     pub duration_ms: Option<i64>,
 }
 
+/// Which deliveries to list, newest first.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Only those that stand there.
+    pub status: Option<DeliveryStatus>,
+    /// Only those of events before this place in the log.
+    pub before: Option<i64>,
+    /// How many at most.
+    pub limit: i64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

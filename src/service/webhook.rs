@@ -7,10 +7,10 @@ use super::Service;
 use crate::domain::clock::Time;
 use crate::domain::ids::{SessionId, WebhookId};
 use crate::domain::principal::{Capability, Principal};
-use crate::domain::webhook::{Delivery, Disabled, Retry, Secrets, Webhook, generate_secret, is_pattern};
+use crate::domain::webhook::{Delivery, Disabled, Page, Retry, Secrets, Webhook, generate_secret, is_pattern};
 use crate::error::{Code, Error, Result};
-use crate::store::{Cipher, Page};
-use crate::webhook::send::Tried;
+use crate::store::Cipher;
+pub use crate::webhook::send::{Tried, Verdict};
 use crate::webhook::{Sender, sign};
 
 /// How many webhooks an organization may have.

@@ -26,6 +26,6 @@ pub use driver::{Arg, Db, Row, Tx};
 pub use event::Appended;
 pub use open::Options;
 pub use webhook::Subscription;
-pub use webhook_delivery::{Claimed, Ending, Page};
+pub use webhook_delivery::{Claimed, Ending};
 
 pub(crate) use driver::{args, list, one_of};

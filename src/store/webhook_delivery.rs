@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::domain::clock::Time;
 use crate::domain::event::NewEvent;
 use crate::domain::ids::{OrganizationId, SessionId, WebhookId};
-use crate::domain::webhook::{BREAKER, Delivery, DeliveryStatus, Outcome, Webhook};
+use crate::domain::webhook::{BREAKER, Delivery, DeliveryStatus, Outcome, Page, Webhook};
 use crate::error::Result;
 use crate::store::{Arg, Cipher, Db, Row, Tx, args, one_of};
 
@@ -52,17 +52,6 @@ pub struct Ending {
     pub status: DeliveryStatus,
     /// When it is due again, if it is still pending.
     pub due_at: Time,
-}
-
-/// Which deliveries to list, newest first.
-#[derive(Clone, Copy, Debug)]
-pub struct Page {
-    /// Only those that stand there.
-    pub status: Option<DeliveryStatus>,
-    /// Only those of events before this place in the log.
-    pub before: Option<i64>,
-    /// How many at most.
-    pub limit: i64,
 }
 
 impl Tx {

@@ -4,8 +4,7 @@ use super::timestamp;
 use crate::domain::webhook::{Delivery, DeliveryStatus, Disabled, Policy, Retry, Webhook};
 use crate::error::{Error, Result};
 use crate::proto::gateway as pb;
-use crate::service::webhook::{Again, Change};
-use crate::webhook::send::{Tried, Verdict};
+use crate::service::webhook::{Again, Change, Tried, Verdict};
 
 /// A webhook, with its secret only if it was made in this call.
 pub fn webhook(it: Webhook, secret: Option<String>) -> pb::Webhook {

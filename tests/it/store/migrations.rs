@@ -39,7 +39,7 @@ async fn shape(db: &Db) -> BTreeSet<String> {
             let sql = "SELECT table_name::text, column_name::text, data_type::text, is_nullable = 'YES'
                        FROM information_schema.columns WHERE table_schema = 'public'
                        UNION ALL SELECT indexname::text, '', 'index', false FROM pg_indexes
-                       WHERE schemaname = 'public' AND indexname NOT LIKE '%\\_pkey' AND indexname NOT LIKE '%\\_key'";
+                       WHERE schemaname = 'public' AND indexname NOT IN (SELECT conname FROM pg_constraint)";
             let rows = sqlx::query(sql).fetch_all(pool).await.unwrap();
             rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect()
         }

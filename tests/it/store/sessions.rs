@@ -1,7 +1,7 @@
 //! Sessions: every field comes back, every organization sees its own, a former holder's word is refused.
 
 use whatsapp_gateway::domain::ids::{GatewayId, SessionId};
-use whatsapp_gateway::domain::session::{Account, Desired, Reason, Session, Settings, State, Status};
+use whatsapp_gateway::domain::session::{Account, Desired, Fence, Reason, Session, Settings, State, Status};
 use whatsapp_gateway::error::Code;
 use whatsapp_gateway::store::Db;
 
@@ -13,7 +13,7 @@ on_both_engines!(
     a_dropped_transaction_leaves_nothing,
     settings_are_replaced,
     desires_and_generations,
-    states_are_fenced_by_the_epoch,
+    states_are_fenced_by_epoch_and_generation,
     supervision_finds_what_to_run,
     deleting_takes_everything_but_the_log,
 );
@@ -57,9 +57,9 @@ async fn another_organization_sees_nothing(db: Db) {
     let (mine, other) = (stored_session(&db, "S1", "a").await, organization("b"));
     stored_session(&db, "S2", "b").await;
     assert_eq!(db.session(&other, &mine.id).await.unwrap(), None);
-    assert_eq!(db.update_settings(&other, &mine.id, &Settings::default(), NOW).await.unwrap(), None);
     assert_eq!(db.list_sessions(&other).await.unwrap().len(), 1);
     let mut tx = db.begin().await.unwrap();
+    assert_eq!(tx.update_settings(&other, &mine.id, &Settings::default(), NOW).await.unwrap(), None);
     assert_eq!(tx.set_desired(&other, &mine.id, Desired::Running, true, NOW).await.unwrap(), None);
     assert_eq!(tx.lock_session(&other, &mine.id).await.unwrap(), None);
     assert!(!tx.delete_session(&other, &mine.id).await.unwrap());
@@ -79,11 +79,14 @@ async fn a_dropped_transaction_leaves_nothing(db: Db) {
 async fn settings_are_replaced(db: Db) {
     let session = stored_session(&db, "S1", "a").await;
     let settings = Settings { label: Some("shop".into()), auto_read: true, rate_per_min: 1, ..Settings::default() };
-    let changed = db.update_settings(&session.organization, &session.id, &settings, later(1)).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    let changed = tx.update_settings(&session.organization, &session.id, &settings, later(1)).await.unwrap();
+    tx.commit().await.unwrap();
     let expected = Session { settings, updated_at: later(1), ..session.clone() };
     assert_eq!(changed.as_ref(), Some(&expected));
     assert_eq!(db.session_by_id(&session.id).await.unwrap(), Some(expected));
-    let cleared = db.update_settings(&session.organization, &session.id, &Settings::default(), later(2)).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    let cleared = tx.update_settings(&session.organization, &session.id, &Settings::default(), later(2)).await.unwrap();
     assert_eq!(cleared.unwrap().settings.label, None);
 }
 
@@ -100,7 +103,7 @@ async fn desires_and_generations(db: Db) {
     assert_eq!(db.session_by_id(id).await.unwrap(), Some(locked));
 }
 
-async fn states_are_fenced_by_the_epoch(db: Db) {
+async fn states_are_fenced_by_epoch_and_generation(db: Db) {
     let session = stored_session(&db, "S1", "a").await;
     let id = &session.id;
     let (one, two) = (GatewayId::new("gw-1"), GatewayId::new("gw-2"));
@@ -110,12 +113,14 @@ async fn states_are_fenced_by_the_epoch(db: Db) {
     let working = State::new(Status::Working, Reason::Connected, later(12));
     let account = Account { phone_number: "6281".into(), wa_jid: "6281@s.whatsapp.net".into(), wa_lid: None };
     let mut tx = db.begin().await.unwrap();
-    assert!(!tx.set_state(id, Some(old), &working, later(12)).await.unwrap());
-    assert!(!tx.set_account(id, Some(old), Some(&account), later(12)).await.unwrap());
-    assert!(!tx.set_last_connected(id, Some(old), later(12)).await.unwrap());
-    assert!(tx.set_state(id, Some(new), &working, later(12)).await.unwrap());
-    assert!(tx.set_account(id, Some(new), Some(&account), later(13)).await.unwrap());
-    assert!(tx.set_last_connected(id, Some(new), later(12)).await.unwrap());
+    let fence = |epoch, generation| Some(Fence { epoch, generation });
+    for refused in [fence(old, 0), fence(new, 1), fence(new + 1, 0)] {
+        assert!(!tx.set_state(id, refused, &working, later(12)).await.unwrap(), "{refused:?}");
+    }
+    assert!(tx.set_state(id, fence(new, 0), &working, later(12)).await.unwrap());
+    assert!(tx.set_account(id, Some(&account), later(13)).await.unwrap());
+    assert!(tx.set_last_connected(id, later(12)).await.unwrap());
+    assert!(!tx.set_account(&SessionId::new("none"), Some(&account), later(13)).await.unwrap());
     assert!(!tx.set_state(&SessionId::new("none"), None, &working, later(12)).await.unwrap());
     tx.commit().await.unwrap();
     let stored = db.session_by_id(id).await.unwrap().unwrap();
@@ -131,7 +136,7 @@ async fn states_are_fenced_by_the_epoch(db: Db) {
     let stopped = State { until: Some(later(99)), ..State::new(Status::LoggedOut, Reason::Unlinked, later(14)) };
     let mut tx = db.begin().await.unwrap();
     assert!(tx.set_state(&expected.id, None, &stopped, later(14)).await.unwrap());
-    assert!(tx.set_account(&expected.id, None, None, later(14)).await.unwrap());
+    assert!(tx.set_account(&expected.id, None, later(14)).await.unwrap());
     tx.commit().await.unwrap();
     let stored = db.session_by_id(&expected.id).await.unwrap().unwrap();
     assert_eq!((stored.state, stored.account), (stopped, None));

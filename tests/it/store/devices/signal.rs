@@ -91,7 +91,7 @@ async fn prekeys(backend: &dyn Backend) {
 }
 
 async fn hundreds_of_prekeys(backend: &dyn Backend) {
-    let batch: Vec<(u32, Bytes)> = (1..=812).map(|id| (id, Bytes::from(id.to_be_bytes().to_vec()))).collect();
+    let batch: Vec<(u32, Bytes)> = (1..=812_u32).map(|id| (id, Bytes::from(id.to_be_bytes().to_vec()))).collect();
     backend.store_prekeys_batch(&batch, false).await.unwrap();
     let ids: Vec<u32> = (1..=900).rev().collect();
     let mut all = backend.load_prekeys_batch(&ids).await.unwrap();
@@ -193,7 +193,7 @@ async fn the_device(backend: &dyn Backend) {
     assert_eq!(stored.registration_id, device.registration_id);
     assert_eq!(stored.adv_secret_key, device.adv_secret_key);
     assert_eq!(stored.signed_pre_key_signature, device.signed_pre_key_signature);
-    let private = |device: &Device| device.noise_key.private_key.serialize();
+    let private = |device: &Device| *device.noise_key.private_key.serialize();
     assert_eq!(private(&stored), private(&device));
     assert_eq!(stored.identity_key.public_key.serialize(), device.identity_key.public_key.serialize());
     // What a device introduces itself as is not serialized by the library, and must not get lost for that.

@@ -1,0 +1,132 @@
+//! The control operations over gRPC (and so over REST): a thin conversion around [`Sandbox`].
+
+use prost_types::Timestamp;
+use tonic::{Request, Response, Status};
+
+use super::{Direction, MessageState, Phone, PhoneMessage, Sandbox};
+use crate::api::status::to_status;
+use crate::domain::clock::Time;
+use crate::error::Error;
+use crate::proto::sandbox as proto;
+use crate::proto::sandbox::sandbox_service_server::SandboxService;
+
+/// The control service of one sandbox.
+#[derive(Clone)]
+pub struct Control {
+    sandbox: Sandbox,
+}
+
+impl Control {
+    /// Offers the control of `sandbox`.
+    pub fn new(sandbox: Sandbox) -> Self {
+        Self { sandbox }
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl SandboxService for Control {
+    async fn create_phone(&self, request: Request<proto::CreatePhoneRequest>) -> Answer<proto::Phone> {
+        let proto::CreatePhoneRequest { phone_number, push_name, auto_read } = request.into_inner();
+        let phone = self.sandbox.create_phone(&phone_number, &push_name, auto_read.unwrap_or(true)).await;
+        phone.map(|phone| Response::new(phone.into())).map_err(to_status)
+    }
+
+    async fn list_phones(&self, _: Request<proto::ListPhonesRequest>) -> Answer<proto::ListPhonesResponse> {
+        let phones = self.sandbox.list_phones().await.map_err(to_status)?;
+        let data = phones.into_iter().map(Into::into).collect();
+        Ok(Response::new(proto::ListPhonesResponse { data, next_cursor: None }))
+    }
+
+    async fn get_phone(&self, request: Request<proto::GetPhoneRequest>) -> Answer<proto::Phone> {
+        let phone = self.sandbox.get_phone(&request.into_inner().phone_number).await;
+        phone.map(|phone| Response::new(phone.into())).map_err(to_status)
+    }
+
+    async fn scan_qr(&self, request: Request<proto::ScanQrRequest>) -> Answer<proto::Phone> {
+        let proto::ScanQrRequest { phone_number, code } = request.into_inner();
+        let phone = self.sandbox.scan_qr(&phone_number, &code).await;
+        phone.map(|phone| Response::new(phone.into())).map_err(to_status)
+    }
+
+    async fn enter_code(&self, request: Request<proto::EnterCodeRequest>) -> Answer<proto::Phone> {
+        let proto::EnterCodeRequest { phone_number, code } = request.into_inner();
+        let phone = self.sandbox.enter_code(&phone_number, &code).await;
+        phone.map(|phone| Response::new(phone.into())).map_err(to_status)
+    }
+
+    async fn unlink(&self, request: Request<proto::UnlinkRequest>) -> Answer<proto::Phone> {
+        let proto::UnlinkRequest { phone_number, device_id } = request.into_inner();
+        let device = u16::try_from(device_id).map_err(|_| to_status(Error::field("deviceId", "no such device")))?;
+        let phone = self.sandbox.unlink(&phone_number, device).await;
+        phone.map(|phone| Response::new(phone.into())).map_err(to_status)
+    }
+
+    async fn send_phone_message(&self, request: Request<proto::SendPhoneMessageRequest>) -> Answer<proto::PhoneMessage> {
+        let proto::SendPhoneMessageRequest { phone_number, to, text } = request.into_inner();
+        let message = self.sandbox.send_message(&phone_number, &to, &text).await;
+        message.map(|message| Response::new(message.into())).map_err(to_status)
+    }
+
+    async fn list_phone_messages(
+        &self,
+        request: Request<proto::ListPhoneMessagesRequest>,
+    ) -> Answer<proto::ListPhoneMessagesResponse> {
+        let proto::ListPhoneMessagesRequest { phone_number, with } = request.into_inner();
+        let with = Some(with.as_str()).filter(|with| !with.is_empty());
+        let messages = self.sandbox.list_messages(&phone_number, with).await.map_err(to_status)?;
+        let data = messages.into_iter().map(Into::into).collect();
+        Ok(Response::new(proto::ListPhoneMessagesResponse { data, next_cursor: None }))
+    }
+}
+
+impl From<Phone> for proto::Phone {
+    fn from(phone: Phone) -> Self {
+        let devices = phone.devices.into_iter().map(|device| proto::Device {
+            device_id: i32::from(device.id),
+            online: device.online,
+            queued: i32::try_from(device.queued).unwrap_or(i32::MAX),
+            linked_at: Some(timestamp(device.linked_at)),
+        });
+        Self {
+            phone_number: phone.number,
+            lid: phone.lid,
+            push_name: phone.push_name,
+            devices: devices.collect(),
+            auto_read: phone.auto_read,
+        }
+    }
+}
+
+impl From<PhoneMessage> for proto::PhoneMessage {
+    fn from(message: PhoneMessage) -> Self {
+        let direction = match message.direction {
+            Direction::In => proto::MessageDirection::In,
+            Direction::Out => proto::MessageDirection::Out,
+        };
+        let state = match message.state {
+            MessageState::Undecryptable => proto::MessageState::Undecryptable,
+            MessageState::Received => proto::MessageState::Received,
+            MessageState::Sent => proto::MessageState::Sent,
+            MessageState::Delivered => proto::MessageState::Delivered,
+            MessageState::Read => proto::MessageState::Read,
+        };
+        Self {
+            id: message.id,
+            chat_jid: message.chat,
+            direction: direction.into(),
+            text: message.text,
+            state: state.into(),
+            timestamp: Some(timestamp(message.timestamp)),
+            delivered_at: message.delivered_at.map(timestamp),
+            read_at: message.read_at.map(timestamp),
+            arrivals: i32::try_from(message.arrivals).unwrap_or(i32::MAX),
+        }
+    }
+}
+
+fn timestamp(time: Time) -> Timestamp {
+    let nanos = i32::try_from(time.0.rem_euclid(1000) * 1_000_000).unwrap_or(0);
+    Timestamp { seconds: time.0.div_euclid(1000), nanos }
+}

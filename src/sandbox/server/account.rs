@@ -1,0 +1,229 @@
+//! Accounts, their devices and keys: what the server knows of each, and what the simulated phone of each keeps.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use wacore_binary::Jid;
+use wacore_libsignal::protocol::SessionRecord;
+
+use super::World;
+use super::queue::Queued;
+use crate::domain::clock::{Ambient, Time};
+use crate::error::{Code, Error, Result};
+use crate::sandbox::journal::Key;
+use crate::sandbox::keys::{Blob, Secret};
+use crate::sandbox::phone::message::Stored;
+
+/// One device of one account; device 0 is the phone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::sandbox) struct Place {
+    /// The account's number in digits.
+    pub(in crate::sandbox) number: String,
+    /// The device's number within the account.
+    pub(in crate::sandbox) device: u16,
+}
+
+/// The keys that a device published so that others can start a session with it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::sandbox) struct Bundle {
+    /// The registration id.
+    pub(in crate::sandbox) registration_id: u32,
+    /// The identity key.
+    pub(in crate::sandbox) identity: Blob,
+    /// The signed prekey.
+    pub(in crate::sandbox) signed: SignedKey,
+    /// The one-time prekeys that are left: id (3 bytes on the wire) and key. Each is handed out once.
+    pub(in crate::sandbox) one_time: VecDeque<(u32, Blob)>,
+}
+
+/// A published signed prekey.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::sandbox) struct SignedKey {
+    /// Its id, 3 bytes on the wire.
+    pub(in crate::sandbox) id: u32,
+    /// The key.
+    pub(in crate::sandbox) key: Blob,
+    /// The identity's signature over it.
+    pub(in crate::sandbox) signature: Blob,
+}
+
+/// A linked device.
+#[derive(Serialize, Deserialize)]
+pub(in crate::sandbox) struct Device {
+    /// The static key it proves itself with at login.
+    pub(in crate::sandbox) noise_key: Blob,
+    /// Its identity key.
+    pub(in crate::sandbox) identity: Blob,
+    /// Its index in the account's signed list of keys.
+    pub(in crate::sandbox) key_index: u32,
+    /// Its signed device identity, with both signatures.
+    pub(in crate::sandbox) signed_identity: Blob,
+    /// When it was linked.
+    pub(in crate::sandbox) linked_at: Time,
+    /// Whether it has the keys of the account's app state.
+    pub(in crate::sandbox) has_app_state_key: bool,
+    /// What it published; kept apart in the journal because it is large.
+    #[serde(skip)]
+    pub(in crate::sandbox) bundle: Option<Bundle>,
+    /// What it has not acknowledged, oldest first.
+    #[serde(skip)]
+    pub(in crate::sandbox) queue: BTreeMap<u64, Queued>,
+    #[serde(skip)]
+    pub(in crate::sandbox) next_queued: u64,
+    /// Its connection.
+    #[serde(skip)]
+    pub(in crate::sandbox) online: Option<u64>,
+}
+
+/// An account with its simulated phone.
+#[derive(Serialize, Deserialize)]
+pub(in crate::sandbox) struct Account {
+    /// The number in digits.
+    pub(in crate::sandbox) number: String,
+    /// The LID's user part.
+    pub(in crate::sandbox) lid: String,
+    /// The name the phone was created with.
+    pub(in crate::sandbox) push_name: String,
+    /// The name others see: the last one that a device announced.
+    pub(in crate::sandbox) notify: String,
+    /// Whether the phone reads at once what it receives.
+    pub(in crate::sandbox) auto_read: bool,
+    /// Identifies this incarnation of the account in device lists.
+    pub(in crate::sandbox) raw_id: u32,
+    /// The next linked device's number.
+    pub(in crate::sandbox) next_device: u16,
+    /// The accounts that it exchanged messages with: they learn of its device changes.
+    pub(in crate::sandbox) peers: BTreeSet<String>,
+    /// The phone's identity.
+    pub(in crate::sandbox) identity: Secret,
+    /// The phone's registration id.
+    pub(in crate::sandbox) registration_id: u32,
+    /// The phone's signed prekey, id 1.
+    pub(in crate::sandbox) signed_key: Secret,
+    /// The identity's signature over it.
+    pub(in crate::sandbox) signed_key_signature: Blob,
+    /// The next one-time prekey's id.
+    pub(in crate::sandbox) next_prekey: u32,
+    /// The key of the account's app state.
+    pub(in crate::sandbox) app_state_key: Blob,
+    #[serde(skip)]
+    pub(in crate::sandbox) devices: BTreeMap<u16, Device>,
+    /// The private halves of the phone's one-time prekeys that are out.
+    #[serde(skip)]
+    pub(in crate::sandbox) prekeys: BTreeMap<u32, Secret>,
+    /// The phone's Signal sessions by address.
+    #[serde(skip)]
+    pub(in crate::sandbox) sessions: HashMap<String, SessionRecord>,
+    /// What the phone shows, by order of arrival.
+    #[serde(skip)]
+    pub(in crate::sandbox) messages: BTreeMap<u64, Stored>,
+    /// Where a message is, by chat and id.
+    #[serde(skip)]
+    pub(in crate::sandbox) by_id: HashMap<(String, String), u64>,
+    #[serde(skip)]
+    pub(in crate::sandbox) next_message: u64,
+}
+
+impl Account {
+    /// A fresh account with a phone.
+    pub(in crate::sandbox) fn new(ambient: &Ambient, number: &str, push_name: &str, auto_read: bool) -> Result<Self> {
+        let identity = Secret::generate(ambient);
+        let signed_key = Secret::generate(ambient);
+        let signature = identity
+            .0
+            .calculate_signature(&signed_key.0.public_key.serialize(), &mut ambient.rng())
+            .map_err(|error| Error::internal(anyhow::anyhow!("signing a prekey: {error}")))?;
+        Ok(Self {
+            number: number.to_owned(),
+            lid: lid_of(number),
+            push_name: push_name.to_owned(),
+            notify: push_name.to_owned(),
+            auto_read,
+            raw_id: u32::from_be_bytes(ambient.random()) >> 1,
+            next_device: 1,
+            peers: BTreeSet::new(),
+            identity,
+            registration_id: u32::from_be_bytes(ambient.random()) & 0x3fff,
+            signed_key,
+            signed_key_signature: Blob(signature.to_vec()),
+            next_prekey: 1,
+            app_state_key: Blob(ambient.random::<32>().to_vec()),
+            devices: BTreeMap::new(),
+            prekeys: BTreeMap::new(),
+            sessions: HashMap::new(),
+            messages: BTreeMap::new(),
+            by_id: HashMap::new(),
+            next_message: 1,
+        })
+    }
+
+    /// A device's address in one of the two spaces.
+    pub(in crate::sandbox) fn jid(&self, device: u16, lid: bool) -> Jid {
+        if lid { Jid::lid_device(self.lid.clone(), device) } else { Jid::pn_device(self.number.clone(), device) }
+    }
+}
+
+/// The LID of a number: 15 digits that do not show the number, the same in every run, different for different numbers.
+///
+/// Multiplying by a number that shares no factor with 10^15 permutes the 15-digit numbers. A leading 0 is replaced by giving
+/// the whole a prefix, so the result has 16 digits, which no phone number has.
+fn lid_of(number: &str) -> String {
+    const SPACE: u128 = 1_000_000_000_000_000;
+    const FACTOR: u128 = 618_033_988_749_893;
+    let digits: u128 = number.parse().unwrap_or(0);
+    format!("1{:015}", digits * FACTOR % SPACE)
+}
+
+impl World {
+    /// Adds a phone with a new account.
+    pub(in crate::sandbox) fn create_account(&mut self, number: &str, push_name: &str, auto_read: bool) -> Result<()> {
+        if number == crate::sandbox::PLACEHOLDER {
+            return Err(Error::field("phoneNumber", "this number is reserved for devices that are not paired yet"));
+        }
+        if self.accounts.contains_key(number) {
+            return Err(Error::new(Code::Conflict, "a phone with this number exists already").reason("phone_exists"));
+        }
+        let account = Account::new(&self.ambient, number, push_name, auto_read)?;
+        self.insert_account(account);
+        self.touch_account(number);
+        Ok(())
+    }
+
+    /// The account of a phone that a caller named.
+    pub(in crate::sandbox) fn known(&self, number: &str) -> Result<&Account> {
+        self.accounts.get(number).ok_or_else(|| Error::not_found("phone"))
+    }
+
+    pub(in crate::sandbox) fn device_mut(&mut self, place: &Place) -> Option<&mut Device> {
+        self.accounts.get_mut(&place.number)?.devices.get_mut(&place.device)
+    }
+
+    pub(in crate::sandbox) fn touch_device(&mut self, place: &Place) {
+        self.touch(Key::Device(place.number.clone(), place.device));
+    }
+
+    /// Remembers that two accounts know each other.
+    pub(in crate::sandbox) fn acquaint(&mut self, one: &str, other: &str) {
+        for (own, peer) in [(one, other), (other, one)] {
+            let new = own != peer
+                && self.accounts.contains_key(peer)
+                && self.accounts.get_mut(own).is_some_and(|account| account.peers.insert(peer.to_owned()));
+            if new {
+                self.touch_account(own);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lids_are_stable_different_and_never_numbers() {
+        let lids: BTreeSet<String> = (6_281_200_000_000u64..6_281_200_005_000).map(|n| lid_of(&n.to_string())).collect();
+        assert_eq!(lids.len(), 5000);
+        assert!(lids.iter().all(|lid| lid.len() == 16));
+        assert_eq!(lid_of("6281200000000"), lid_of("6281200000000"));
+    }
+}

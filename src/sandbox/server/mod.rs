@@ -1,0 +1,226 @@
+//! The simulated server: accounts, connections, and one file per family of stanzas.
+//!
+//! [`World`] is one value behind one lock. Every change goes through `Inner::act`, which runs one step to its end (phones included),
+//! stamps what is to be sent with the generation of the state, and hands it to the connections' writers.
+
+pub(super) mod account;
+mod app_state;
+mod devices;
+mod iq;
+mod login;
+pub(super) mod message;
+pub(super) mod pairing;
+mod pairing_code;
+pub(super) mod prekeys;
+mod presence;
+pub(super) mod queue;
+mod receipt;
+mod small;
+mod usync;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+use wacore_binary::{Jid, Node, Server};
+
+use self::account::{Account, Place};
+use self::pairing::{Pending, Reference};
+use self::pairing_code::CodeRequest;
+use self::queue::Drain;
+use super::journal::Key;
+use super::wire::connection::Outgoing;
+use super::wire::node::attr;
+use crate::domain::clock::Ambient;
+
+/// One client's connection, as the server sees it.
+pub(super) struct Connection {
+    outbox: mpsc::Sender<Outgoing>,
+    cut: CancellationToken,
+    /// The client's static key.
+    noise_key: [u8; 32],
+    /// The device it logged in as; none while pairing.
+    place: Option<Place>,
+    /// How far its offline queue has been sent.
+    drain: Drain,
+    /// The pairing code it asked for.
+    code: Option<CodeRequest>,
+    /// A link that waits for the client's signature.
+    pending: Option<Pending>,
+    /// Whose presence it wants to know.
+    watches: BTreeSet<String>,
+    /// Whether it said that its user is there.
+    available: bool,
+}
+
+/// Everything the simulator knows.
+pub(super) struct World {
+    pub(super) ambient: Ambient,
+    /// Whether accounts address direct chats by LID, as migrated ones do.
+    pub(super) lid_addressing: bool,
+    pub(super) accounts: BTreeMap<String, Account>,
+    lids: HashMap<String, String>,
+    connections: HashMap<u64, Connection>,
+    references: HashMap<String, Reference>,
+    next_connection: u64,
+    outbound: Vec<(u64, Option<Node>, Duration)>,
+    /// Stanzas for phones, worked off before the step ends.
+    pub(super) phone_inbox: VecDeque<(String, Node)>,
+    /// What the journal must write.
+    pub(super) changed: BTreeSet<Key>,
+    /// Grows with every change that must survive.
+    pub(super) generation: u64,
+    /// IQs that nothing here answers, by namespace and first child.
+    pub(super) unknown: BTreeMap<String, u64>,
+}
+
+impl World {
+    pub(super) fn new(ambient: Ambient, lid_addressing: bool) -> Self {
+        Self {
+            ambient,
+            lid_addressing,
+            accounts: BTreeMap::new(),
+            lids: HashMap::new(),
+            connections: HashMap::new(),
+            references: HashMap::new(),
+            next_connection: 1,
+            outbound: Vec::new(),
+            phone_inbox: VecDeque::new(),
+            changed: BTreeSet::new(),
+            generation: 0,
+            unknown: BTreeMap::new(),
+        }
+    }
+
+    /// Puts an account in place, new or from the journal.
+    pub(super) fn insert_account(&mut self, account: Account) {
+        self.lids.insert(account.lid.clone(), account.number.clone());
+        self.accounts.insert(account.number.clone(), account);
+    }
+
+    /// The number behind an address in either space.
+    pub(super) fn number_of(&self, jid: &Jid) -> Option<String> {
+        match jid.server {
+            Server::Lid => self.lids.get(jid.user.as_str()).cloned(),
+            Server::Pn => Some(jid.user.to_string()).filter(|number| self.accounts.contains_key(number)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn place_of(&self, jid: &Jid) -> Option<Place> {
+        Some(Place { number: self.number_of(jid)?, device: jid.device })
+    }
+
+    /// Marks something as changed: the journal writes it before any stanza of this step leaves.
+    pub(super) fn touch(&mut self, key: Key) {
+        self.changed.insert(key);
+        self.generation += 1;
+    }
+
+    pub(super) fn touch_account(&mut self, number: &str) {
+        self.touch(Key::Account(number.to_owned()));
+    }
+
+    /// Seconds since 1970, as stanzas carry them.
+    pub(super) fn now_secs(&self) -> u64 {
+        u64::try_from(self.ambient.now().0 / 1000).unwrap_or(0)
+    }
+
+    /// A fresh id for a stanza of the server.
+    pub(super) fn stanza_id(&self) -> String {
+        u32::from_be_bytes(self.ambient.random()).to_string()
+    }
+
+    // -- connections
+
+    /// A client finished its handshake.
+    pub(super) fn connect(
+        &mut self,
+        outbox: mpsc::Sender<Outgoing>,
+        cut: CancellationToken,
+        noise_key: [u8; 32],
+        payload: &waproto::whatsapp::ClientPayload,
+    ) -> u64 {
+        let id = self.next_connection;
+        self.next_connection += 1;
+        let connection = Connection {
+            outbox,
+            cut,
+            noise_key,
+            place: None,
+            drain: Drain::Waiting,
+            code: None,
+            pending: None,
+            watches: BTreeSet::new(),
+            available: false,
+        };
+        self.connections.insert(id, connection);
+        self.log_in(id, payload);
+        id
+    }
+
+    /// A connection is gone. Harmless when the device has another one by now.
+    pub(super) fn disconnect(&mut self, id: u64) {
+        self.references.retain(|_, reference| reference.connection != id);
+        let Some(connection) = self.connections.remove(&id) else { return };
+        let Some(place) = connection.place else { return };
+        let Some(device) = self.device_mut(&place) else { return };
+        if device.online == Some(id) {
+            device.online = None;
+            self.presence_changed(&place.number);
+        }
+    }
+
+    /// Sends a stanza to a connection when this step is done.
+    pub(super) fn send(&mut self, connection: u64, node: Node) {
+        self.outbound.push((connection, Some(node), Duration::ZERO));
+    }
+
+    /// Sends a last stanza after a while, then closes.
+    pub(super) fn send_last(&mut self, connection: u64, node: Node, after: Duration) {
+        self.outbound.push((connection, Some(node), after));
+        self.outbound.push((connection, None, Duration::ZERO));
+    }
+
+    /// Ends a step: lets the phones do what is theirs, then hands out what is to be sent.
+    pub(super) fn finish_step(&mut self) {
+        while let Some((number, stanza)) = self.phone_inbox.pop_front() {
+            self.phone_receives(&number, &stanza);
+        }
+        for (id, node, after) in std::mem::take(&mut self.outbound) {
+            let Some(connection) = self.connections.get(&id) else { continue };
+            let outgoing = Outgoing { node, after, generation: self.generation };
+            if let Err(mpsc::error::TrySendError::Full(_)) = connection.outbox.try_send(outgoing) {
+                debug!(connection = id, "cut off: its queue is full");
+                connection.cut.cancel();
+            }
+        }
+    }
+
+    /// The device a connection is logged in as.
+    pub(super) fn place(&self, connection: u64) -> Option<Place> {
+        self.connections.get(&connection)?.place.clone()
+    }
+
+    // -- stanzas
+
+    /// A stanza from a client. What makes no sense is dropped: a client that waits for an answer times out, as with the real server.
+    pub(super) fn on_stanza(&mut self, connection: u64, node: &Node) {
+        if node.tag == "iq" {
+            return self.on_iq(connection, node);
+        }
+        // Everything else needs a login.
+        let Some(place) = self.place(connection) else { return };
+        match node.tag.as_ref() {
+            "message" => self.on_message(connection, &place, node),
+            "receipt" => self.on_receipt(connection, &place, node),
+            "ack" => self.on_ack(&place, node),
+            "presence" => self.on_presence(connection, &place, node),
+            "chatstate" => self.on_chatstate(&place, node),
+            "ib" => self.on_ib(connection, &place, node),
+            tag => debug!(tag, id = attr(node, "id"), "ignored a stanza"),
+        }
+    }
+}

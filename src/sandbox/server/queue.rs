@@ -1,0 +1,161 @@
+//! What a device has to receive: every stanza waits in its queue until the device acknowledges it, on disk when there is one.
+//!
+//! A device that is connected gets each stanza at once and, when it does not acknowledge it, once more at its next login with the
+//! `offline` attribute. So a client that dies loses nothing; receiving twice is the client's to handle, as with the real server.
+
+use bytes::BytesMut;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+use wacore_binary::{Jid, Node};
+
+use super::World;
+use super::account::Place;
+use crate::sandbox::journal::Key;
+use crate::sandbox::keys::Blob;
+use crate::sandbox::wire::node::{SERVER, attr, children, el, jid, pack, unpack};
+
+/// More than this and the oldest goes; the real server forgets after thirty days.
+const MAX_QUEUE: usize = 10_000;
+
+/// How many queued stanzas are sent without being asked for.
+const BATCH: usize = 200;
+
+/// A stanza that waits for its acknowledgement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::sandbox) struct Queued {
+    /// `message`, `receipt` or `notification`.
+    class: String,
+    id: String,
+    from: String,
+    kind: String,
+    stanza: Blob,
+}
+
+/// How far a connection has come with its offline queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Drain {
+    /// It has not said that it is ready.
+    Waiting,
+    /// It got `sent` of the `total` that were announced, up to number `after`.
+    Sending { after: u64, sent: usize, total: usize },
+    /// It gets everything at once.
+    Live,
+}
+
+impl World {
+    /// Queues a stanza for a device and sends it when the device is there. Device 0 is the phone, which is always there.
+    pub(in crate::sandbox) fn deliver(&mut self, to: &Place, node: Node) {
+        if to.device == 0 {
+            self.phone_inbox.push_back((to.number.clone(), node));
+            return;
+        }
+        let Ok(packed) = pack(&node) else { return warn!("a stanza that cannot be encoded") };
+        let queued = Queued {
+            class: node.tag.to_string(),
+            id: attr(&node, "id"),
+            from: attr(&node, "from"),
+            kind: attr(&node, "type"),
+            stanza: Blob(packed),
+        };
+        let Some(device) = self.device_mut(to) else { return };
+        let number = device.next_queued;
+        device.next_queued += 1;
+        device.queue.insert(number, queued);
+        let online = device.online;
+        let dropped = if device.queue.len() > MAX_QUEUE { device.queue.pop_first() } else { None };
+        self.touch(Key::Queued(to.number.clone(), to.device, number));
+        if let Some((old, _)) = dropped {
+            warn!("a device's queue is full: the oldest stanza is gone");
+            self.touch(Key::Queued(to.number.clone(), to.device, old));
+        }
+        let live = online.filter(|id| self.connections.get(id).is_some_and(|connection| connection.drain == Drain::Live));
+        if let Some(connection) = live {
+            self.send(connection, node);
+        }
+    }
+
+    /// The client is ready: announces what waits and sends the first batch.
+    pub(super) fn start_drain(&mut self, connection: u64, place: &Place) {
+        let Some(device) = self.device_mut(place) else { return };
+        let count = |class: &str| device.queue.values().filter(|queued| queued.class == class).count();
+        let (total, messages, receipts, notifications) =
+            (device.queue.len(), count("message"), count("receipt"), count("notification"));
+        let preview = el("offline_preview")
+            .attr("count", total.to_string())
+            .attr("message", messages.to_string())
+            .attr("receipt", receipts.to_string())
+            .attr("notification", notifications.to_string())
+            .attr("appdata", "0")
+            .build();
+        self.send(connection, el("ib").attr("from", SERVER).children([preview]).build());
+        if let Some(connection) = self.connections.get_mut(&connection) {
+            connection.drain = Drain::Sending { after: 0, sent: 0, total };
+        }
+        self.continue_drain(connection, place, BATCH);
+    }
+
+    /// Sends the next `count` queued stanzas, and the end marker when none is left.
+    fn continue_drain(&mut self, connection: u64, place: &Place, count: usize) {
+        let Some(Drain::Sending { after, sent, total }) = self.connections.get(&connection).map(|connection| connection.drain)
+        else {
+            return;
+        };
+        let Some(device) = self.device_mut(place) else { return };
+        // A client asks until it has what was announced; what came since then goes along with the last batch.
+        let count = if sent + count >= total { usize::MAX } else { count };
+        let mut rest = device.queue.range(after + 1..);
+        let batch: Vec<(u64, Blob)> =
+            rest.by_ref().take(count).map(|(number, queued)| (*number, queued.stanza.clone())).collect();
+        let done = rest.next().is_none();
+        let last = batch.last().map_or(after, |(number, _)| *number);
+        let sent = sent + batch.len();
+        for (_, stanza) in batch {
+            if let Ok(mut node) = unpack(BytesMut::from(stanza.0.as_slice())) {
+                node.attrs.insert("offline", "1");
+                self.send(connection, node);
+            }
+        }
+        if done {
+            let marker = el("offline").attr("count", total.to_string()).build();
+            self.send(connection, el("ib").attr("from", SERVER).children([marker]).build());
+        }
+        if let Some(connection) = self.connections.get_mut(&connection) {
+            connection.drain = if done { Drain::Live } else { Drain::Sending { after: last, sent, total } };
+        }
+    }
+
+    /// Small news of a client; the one that matters asks for more of the queue.
+    pub(super) fn on_ib(&mut self, connection: u64, place: &Place, node: &Node) {
+        if let Some(batch) = node.get_optional_child("offline_batch") {
+            let count = attr(batch, "count").parse().unwrap_or(BATCH).min(BATCH);
+            self.continue_drain(connection, place, count);
+        }
+    }
+
+    /// An `<ack>` of a client.
+    pub(super) fn on_ack(&mut self, place: &Place, node: &Node) {
+        self.acknowledged(place, &attr(node, "class"), &attr(node, "id"), jid(node, "to").as_ref(), &attr(node, "type"));
+    }
+
+    /// Every message id that a receipt speaks of.
+    pub(in crate::sandbox) fn receipt_ids(node: &Node) -> Vec<String> {
+        let listed = node.get_optional_child("list").map(children).unwrap_or_default();
+        std::iter::once(attr(node, "id")).chain(listed.iter().map(|item| attr(item, "id"))).filter(|id| !id.is_empty()).collect()
+    }
+
+    /// Takes the stanza that a device acknowledged out of its queue.
+    pub(super) fn acknowledged(&mut self, place: &Place, class: &str, id: &str, to: Option<&Jid>, kind: &str) {
+        let Some(device) = self.device_mut(place) else { return };
+        let same = || device.queue.iter().filter(|(_, queued)| queued.class == class && queued.id == id);
+        // Receipts share the message's id, so the sender and the type tell them apart where the client repeats them.
+        let user = to.map(|to| to.user.to_string()).unwrap_or_default();
+        let found = same()
+            .find(|(_, queued)| queued.from.starts_with(&user) && (class != "receipt" || queued.kind == kind))
+            .or_else(|| same().next())
+            .map(|(number, _)| *number);
+        if let Some(number) = found {
+            device.queue.remove(&number);
+            self.touch(Key::Queued(place.number.clone(), place.device, number));
+        }
+    }
+}
