@@ -6,3 +6,4 @@ mod rest;
 mod sandbox;
 mod store;
 mod support;
+mod webhook;

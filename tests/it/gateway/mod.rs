@@ -61,6 +61,7 @@ impl Home {
             ("WAGW_GATEWAY_ID", "gw-test-1".to_owned()),
             ("WAGW_BOOTSTRAP_API_KEY", KEY.to_owned()),
             ("WAGW_ENCRYPTION_KEY", "00".repeat(32)),
+            ("WAGW_EGRESS_ALLOW", "127.0.0.0/8".to_owned()),
             ("WAGW_CORS_ORIGINS", "https://console.example.org".to_owned()),
         ];
         let env = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
