@@ -19,10 +19,10 @@ fn key<'a>(chat: &'a str, sender: &'a str, id: &'a str) -> [&'a [u8]; 3] {
 
 /// One entry per key, with the deadlines of doubles merged as the rows' are.
 fn merged(entries: Vec<MsgSecretEntry>) -> Vec<MsgSecretEntry> {
-    let mut places: HashMap<(Arc<str>, Arc<str>, Arc<str>), usize> = HashMap::with_capacity(entries.len());
+    let mut places: HashMap<[Arc<str>; 3], usize> = HashMap::with_capacity(entries.len());
     let mut kept: Vec<MsgSecretEntry> = Vec::with_capacity(entries.len());
     for mut entry in entries {
-        let place = (entry.chat.clone(), entry.sender.clone(), entry.msg_id.clone());
+        let place = [entry.chat.clone(), entry.sender.clone(), entry.msg_id.clone()];
         match places.get(&place).and_then(|at| kept.get_mut(*at)) {
             Some(earlier) => {
                 entry.expires_at = merge_expiry(earlier.expires_at, entry.expires_at);
