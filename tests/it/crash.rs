@@ -32,7 +32,6 @@ async fn postgres() {
 
 async fn fifty_kills(engine: Engine) {
     let seed = std::env::var("WAGW_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_261_123);
-    println!("WAGW_TEST_SEED={seed}");
     let mut world = World::new(engine, seed).await;
     world.start().await;
     for number in [SHOP, BUDI] {
@@ -52,6 +51,7 @@ struct World {
     ports: [u16; 2],
     child: Option<Child>,
     http: reqwest::Client,
+    seed: u64,
     random: u64,
     kills: u32,
 }
@@ -67,6 +67,7 @@ impl World {
             ports: [free(), free()],
             child: None,
             http: reqwest::Client::builder().timeout(Duration::from_secs(35)).build().unwrap(),
+            seed,
             random: seed,
             kills: 0,
         }
@@ -120,7 +121,12 @@ impl World {
     fn fail(&self, why: &str) -> ! {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(60).collect();
-        panic!("after {} kills: {why}\n{}", self.kills, tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        panic!(
+            "WAGW_TEST_SEED={}, after {} kills: {why}\n{}",
+            self.seed,
+            self.kills,
+            tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+        );
     }
 
     /// One call; `None` when there was no answer.

@@ -7,4 +7,5 @@ mod rest;
 mod sandbox;
 mod store;
 mod support;
+mod trust;
 mod webhook;
