@@ -79,7 +79,7 @@ async fn a_receiver_that_hangs_is_given_up_for_now(db: Db) {
 async fn dead_letters_can_be_sent_again(db: Db) {
     let bench = Bench::new(db).await;
     let receiver = Receiver::start([]).await;
-    receiver.from_now_on(Some(Reply::With(500, "x-a", "b".into(), "é".repeat(200))));
+    receiver.henceforth(Some(Reply::With(500, "x-a", "b".into(), "é".repeat(200))));
     let retry = Retry { policy: Policy::Constant, delay_seconds: 0, attempts: 2 };
     let id = bench.webhook(&receiver, |it| it.retry = retry).await;
     let _workers = bench.run();
@@ -89,7 +89,7 @@ async fn dead_letters_can_be_sent_again(db: Db) {
     assert_eq!(dead[0].outcome.answer.as_deref(), Some("é".repeat(128).as_str()), "the first 256 bytes");
     assert!(dead[0].finished_at.is_some());
 
-    receiver.from_now_on(None);
+    receiver.henceforth(None);
     let mut tx = bench.db.begin().await.unwrap();
     assert_eq!(tx.redeliver_dead(&id, bench.ambient.now()).await.unwrap(), 1);
     tx.commit().await.unwrap();
@@ -163,7 +163,7 @@ async fn order_is_kept_within_a_session_only(db: Db) {
         bench.tell_qr(session, code).await;
     }
     // The first try of each session fails.
-    receiver.from_now_on(Some(Reply::Status(500)));
+    receiver.henceforth(Some(Reply::Status(500)));
     let workers = bench.run();
     until("each session's first try", async || {
         let all = bench.deliveries(&id).await;
@@ -172,7 +172,7 @@ async fn order_is_kept_within_a_session_only(db: Db) {
     .await;
     let all = bench.deliveries(&id).await;
     assert_eq!(all.iter().map(|one| one.attempt).collect::<Vec<_>>(), [1, 0, 1, 0, 0, 1], "nobody overtakes");
-    receiver.from_now_on(None);
+    receiver.henceforth(None);
     bench.ambient.advance(Duration::from_secs(8641));
     bench.until_all(&id, "everything", |one| one.status == DELIVERED).await;
     workers.kill().await;
@@ -216,7 +216,7 @@ async fn a_killed_workers_delivery_is_made_again(db: Db) {
 async fn an_open_breaker_drops_nothing(db: Db) {
     let bench = Bench::new(db).await;
     let receiver = Receiver::start([]).await;
-    receiver.from_now_on(Some(Reply::Status(503)));
+    receiver.henceforth(Some(Reply::Status(503)));
     let id = bench.webhook(&receiver, |_| {}).await;
     let _workers = bench.run();
     for number in 0..40 {
@@ -240,7 +240,7 @@ async fn an_open_breaker_drops_nothing(db: Db) {
     bench.ambient.advance(Duration::from_secs(300));
     receiver.until_hits(tried + 1).await;
     until("the probe's record", async || bench.get(&id).await.failures == webhook.failures + 1).await;
-    receiver.from_now_on(None);
+    receiver.henceforth(None);
     bench.ambient.advance(Duration::from_secs(9000));
     let all = bench.until_all(&id, "everything", |one| one.status == DELIVERED).await;
     assert_eq!(all.len(), 40);

@@ -240,7 +240,7 @@ async fn redirects_end_and_leave_credentials_behind() {
     assert_eq!(guard.send(call).await.unwrap().status, 302);
 
     let circle = Receiver::start([]).await;
-    circle.from_now_on(Some(Reply::With(302, "location", "/hook".into(), String::new())));
+    circle.henceforth(Some(Reply::With(302, "location", "/hook".into(), String::new())));
     assert_eq!(guard.send(get(&circle.url())).await.unwrap_err(), Refusal::Redirects);
     assert_eq!(circle.count(), 4, "the first address and three redirects");
 }

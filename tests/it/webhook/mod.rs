@@ -86,7 +86,7 @@ impl Receiver {
     }
 
     /// What it does once it has done everything that it was told in turn.
-    fn from_now_on(&self, reply: Option<Reply>) {
+    fn henceforth(&self, reply: Option<Reply>) {
         *self.inner.always.lock().unwrap() = reply;
     }
 
