@@ -16,11 +16,12 @@ use tonic::service::Routes;
 
 use crate::api::auth::Authenticator;
 use crate::api::login::{Logins, lookup};
-use crate::api::{admin, api_keys, events, messages, pairing, sessions};
+use crate::api::{admin, api_keys, convert, events, messages, pairing, sessions, webhooks};
 use crate::config::{Config, Network};
 use crate::domain::clock::Ambient;
 use crate::domain::gateway::Gateway;
 use crate::domain::ids::OrganizationId;
+use crate::egress;
 use crate::event::EventLog;
 use crate::event::hub::Hub;
 use crate::lifecycle::Lifecycle;
@@ -31,17 +32,21 @@ use crate::proto::gateway::event_service_server::EventServiceServer;
 use crate::proto::gateway::message_service_server::MessageServiceServer;
 use crate::proto::gateway::pairing_service_server::PairingServiceServer;
 use crate::proto::gateway::session_service_server::SessionServiceServer;
+use crate::proto::gateway::webhook_service_server::WebhookServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
+use crate::rest::render::Renderer;
 use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
 use crate::sandbox::control::Control;
 use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::service::audit::Audit;
+use crate::service::webhook::Webhooks;
 use crate::service::{KeyCache, Parts, Service};
 use crate::session::{Context, Supervisor};
 use crate::store::cipher::Key;
 use crate::store::{Cipher, Db, Options};
 use crate::wa::Endpoint;
 use crate::wa::endpoint::SandboxEndpoint;
+use crate::webhook::{Sender, Workers};
 
 /// The organization of a gateway on its own: its first api-key acts for it.
 const DEFAULT_ORGANIZATION: &str = "org_default";
@@ -127,13 +132,24 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
     let hub = Hub::default();
     let log = EventLog::new(db.clone(), hub.clone(), ambient.clone());
     let gateway = config.gateway_id.clone();
-    let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher, gateway.clone());
+    let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher.clone(), gateway.clone());
     let supervisor = Supervisor::new(context);
+    let sender = Sender::new(egress::Guard::new(config.egress_allow.clone())?, renderer()?, ambient.clone());
+    let workers = Workers {
+        db: db.clone(),
+        log: log.clone(),
+        hub: hub.clone(),
+        cipher: cipher.clone(),
+        sender: sender.clone(),
+        ambient: ambient.clone(),
+        retention: config.event_retention,
+    };
     let service = Service::new(Parts {
         db: db.clone(),
         log,
         hub,
         supervisor: supervisor.clone(),
+        webhooks: Webhooks { cipher, sender },
         ambient: ambient.clone(),
         gateway: gateway.clone(),
         tasks: TaskTracker::new(),
@@ -147,6 +163,11 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
     db.heartbeat(&row).await?;
     lifecycle.spawn_vital("heartbeat", heartbeat(db.clone(), ambient.clone(), row, lifecycle.draining()));
     lifecycle.spawn_vital("pruner", prune(db.clone(), ambient.clone(), config.event_retention, lifecycle.draining()));
+    let draining = lifecycle.draining();
+    lifecycle.spawn_vital("webhooks", async move {
+        workers.run(draining).await;
+        Ok(())
+    });
     let draining = lifecycle.draining();
     lifecycle.spawn_vital("sessions", async move {
         supervisor.run(draining).await;
@@ -264,6 +285,15 @@ async fn endpoint(
     }
 }
 
+/// How an event becomes the JSON that a webhook gets: the one that `GET /api/v1/events` shows.
+fn renderer() -> anyhow::Result<crate::webhook::Render> {
+    let renderer = Renderer::new(proto::DESCRIPTORS, "whatsapp.gateway.v1.Event")?;
+    Ok(Arc::new(move |event| {
+        let message = convert::event::event(event);
+        renderer.json(&prost::Message::encode_to_vec(&message)).map(Into::into)
+    }))
+}
+
 /// Makes sure that somebody can get in. A fresh key is told once, here and in a file that only this user can read.
 async fn bootstrap(service: &Service, config: &Config) -> anyhow::Result<()> {
     let given = config.bootstrap_api_key.as_ref().map(ExposeSecret::expose_secret);
@@ -293,7 +323,8 @@ fn edge(
         .add_service(MessageServiceServer::new(messages::Messages(service.clone())))
         .add_service(EventServiceServer::new(events::Events(service.clone())))
         .add_service(ApiKeyServiceServer::new(api_keys::ApiKeys(service.clone())))
-        .add_service(AdminServiceServer::new(admin::Admin(service.clone())));
+        .add_service(AdminServiceServer::new(admin::Admin(service.clone())))
+        .add_service(WebhookServiceServer::new(webhooks::Webhooks(service.clone())));
     if let Some(sandbox) = sandbox {
         routes = routes.add_service(SandboxServiceServer::new(Control::new(sandbox)));
     }

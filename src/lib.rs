@@ -11,9 +11,11 @@
 //! | [`error`] | the one error type, the closed list of codes | `domain` |
 //! | [`store`] | SQLite and PostgreSQL by the same SQL; one file per noun | `domain` |
 //! | [`event`] | the event log: its only writer, its followers | `store` |
+//! | [`egress`] | the guard of calls to addresses that others name | `domain` |
+//! | [`webhook`] | deliveries: claimed with a lease, signed, sent, recorded | `egress`, `event`, `store` |
 //! | [`wa`] | the only room that knows the WhatsApp library | `store` |
 //! | [`session`] | supervision: one actor per session, made to follow the rows | `wa`, `event`, `store` |
-//! | [`service`] | use cases: a principal and a command in, a domain value or an error out | `session`, `wa` (the sender of a live session), `event`, `store` |
+//! | [`service`] | use cases: a principal and a command in, a domain value or an error out | `session`, `webhook`, `wa` (the sender of a live session), `event`, `store` |
 //! | [`api`] | the gRPC edge: layers, authentication, errors, conversion | `service`, `proto` |
 //! | [`rest`] | the HTTP edge, derived from the descriptors; knows no nouns of ours | `api`, `proto` |
 //! | [`sandbox`] | a WhatsApp server simulator with simulated phones | `proto` |
@@ -26,6 +28,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod egress;
 pub mod error;
 pub mod event;
 pub mod lifecycle;
@@ -37,3 +40,4 @@ pub mod session;
 pub mod store;
 pub mod telemetry;
 pub mod wa;
+pub mod webhook;

@@ -20,6 +20,7 @@ pub mod sessions;
 pub mod status;
 pub mod stream;
 pub mod validate;
+pub mod webhooks;
 
 use tonic::{Request, Status};
 

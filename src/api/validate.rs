@@ -92,7 +92,6 @@ fn characters(text: &str) -> usize {
 }
 
 /// Runs `inner` and rewrites the paths of what it found.
-#[cfg_attr(not(test), expect(dead_code, reason = "used by generated code once a request nests messages with rules"))]
 fn within(out: &mut Vec<FieldViolation>, path: impl Fn(&str) -> String, inner: impl FnOnce(&mut Vec<FieldViolation>)) {
     let before = out.len();
     inner(out);

@@ -122,6 +122,8 @@ fn digest(payload: &event::Payload) -> String {
         event::Payload::MessageStatus(payload) => {
             format!("{} {} {}", render::word("MessageStatus", payload.status), payload.chat_jid, payload.message_ids.join(","))
         }
+        event::Payload::WebhookDisabled(payload) => format!("{}: {}", payload.webhook_id, payload.reason),
+        event::Payload::WebhookTest(payload) => payload.webhook_id.clone(),
     }
 }
 

@@ -20,6 +20,7 @@ pub use self::source::{Flags, Given, Source};
 use self::table::{Kind, SETTINGS};
 use crate::domain::ids::GatewayId;
 use crate::domain::login::{KeySource, LoginIssuer};
+use crate::domain::network::Own;
 
 /// 32 secret bytes.
 pub type Key = SecretBox<[u8; 32]>;
@@ -84,6 +85,8 @@ pub struct Config {
     pub network: Network,
     /// The version to tell WhatsApp, instead of the built-in one.
     pub whatsapp_version: Option<(u32, u32, u32)>,
+    /// Networks and hosts of one's own that webhooks may reach.
+    pub egress_allow: Vec<Own>,
     /// How long events are kept.
     pub event_retention: Duration,
     /// How long running work has to end after the first signal.
@@ -207,6 +210,7 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
     let max_connections = from.read("max_connections", parse::number(1, 1_000_000));
     let network = network(from);
     let whatsapp_version = from.optional("whatsapp_version", parse::version);
+    let egress_allow = from.list("egress_allow", parse::own_network);
     let event_retention = from.read("event_retention", parse::days);
     let shutdown_grace = from.read("shutdown_grace", parse::seconds);
     let log = from.read("log", parse::log_filter);
@@ -227,6 +231,7 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
         max_connections: usize::try_from(max_connections?).ok()?,
         network: network?,
         whatsapp_version,
+        egress_allow,
         event_retention: event_retention?,
         shutdown_grace: shutdown_grace?,
         log: log?,

@@ -12,6 +12,7 @@ use secrecy::{SecretBox, SecretString};
 use super::source::Given;
 use super::table::SETTINGS;
 use super::{Key, LogFormat, Problem};
+use crate::domain::network::Own;
 
 /// Reads values and gathers what is wrong with them, so that one run names everything.
 pub(super) struct Reader<'a> {
@@ -88,6 +89,11 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 
 pub(super) fn days(text: &str) -> Result<Duration, String> {
     number(1, 3650)(text).map(|days| Duration::from_secs(u64::from(days) * 86_400))
+}
+
+pub(super) fn own_network(text: &str) -> Result<Own, String> {
+    Own::parse(text)
+        .ok_or_else(|| format!("`{text}` is neither a network such as 10.0.0.0/8 nor a host name such as hooks.internal"))
 }
 
 pub(super) fn switch(text: &str) -> Result<bool, String> {

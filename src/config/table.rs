@@ -65,7 +65,7 @@ const fn computed(name: &'static str, kind: Kind, default_words: &'static str, h
 }
 
 /// Every setting, in the order in which people meet them.
-pub const SETTINGS: [Setting; 24] = [
+pub const SETTINGS: [Setting; 25] = [
     setting("listen", Kind::Plain, "127.0.0.1:8080", "address and port that serve gRPC, gRPC-Web and REST, in plain HTTP"),
     setting("data_dir", Kind::Plain, "data", "directory for what the gateway keeps in files"),
     computed(
@@ -110,6 +110,12 @@ pub const SETTINGS: [Setting; 24] = [
         Kind::Plain,
         "",
         "version to tell WhatsApp, such as `2.3000.1023868176`, instead of the built-in one",
+    ),
+    setting(
+        "egress_allow",
+        Kind::List,
+        "",
+        "networks (`10.0.0.0/8`) and host names of your own that webhooks may reach although they are not public",
     ),
     setting("event_retention", Kind::Plain, "30", "days that events are kept, 1 to 3650"),
     setting("shutdown_grace", Kind::Plain, "20", "seconds that running work has to end after the first signal, 0 to 3600"),

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::Time;
-use crate::domain::ids::{OrganizationId, SessionId};
+use crate::domain::ids::{OrganizationId, SessionId, WebhookId};
 use crate::domain::message::MessageStatus;
 use crate::domain::session::State;
+use crate::domain::webhook::Disabled;
 
 /// What happened. The names are the documented ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,12 @@ pub enum Payload {
     /// What became of messages.
     #[serde(rename = "message.status")]
     MessageStatus(MessageStatusPayload),
+    /// A webhook was switched off because of what its receiver answered.
+    #[serde(rename = "webhook.disabled")]
+    WebhookDisabled(WebhookDisabledPayload),
+    /// A webhook is tried out; never in the log.
+    #[serde(rename = "webhook.test")]
+    WebhookTest(WebhookId),
 }
 
 impl Payload {
@@ -41,6 +48,8 @@ impl Payload {
             Self::Message(_) => "message",
             Self::MessageFromMe(_) => "message.from_me",
             Self::MessageStatus(_) => "message.status",
+            Self::WebhookDisabled(_) => "webhook.disabled",
+            Self::WebhookTest(_) => "webhook.test",
         }
     }
 }
@@ -94,12 +103,21 @@ pub struct MessageStatusPayload {
     pub error: Option<String>,
 }
 
+/// A webhook's end, as the log tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookDisabledPayload {
+    /// The webhook.
+    pub webhook: WebhookId,
+    /// Why.
+    pub reason: Disabled,
+}
+
 /// An event to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
     /// `evt_` and a ULID.
     pub id: String,
-    /// The session that it happened to.
+    /// The session that it happened to; empty for what happened to none.
     pub session: SessionId,
     /// The session's owner.
     pub organization: OrganizationId,

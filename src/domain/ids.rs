@@ -46,3 +46,7 @@ id! {
     /// An api-key's id, a ULID.
     ApiKeyId
 }
+id! {
+    /// A webhook's id, a ULID.
+    WebhookId
+}

@@ -9,5 +9,7 @@ pub mod ids;
 pub mod jid;
 pub mod login;
 pub mod message;
+pub mod network;
 pub mod principal;
 pub mod session;
+pub mod webhook;

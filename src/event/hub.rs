@@ -11,6 +11,7 @@ use crate::domain::ids::OrganizationId;
 #[derive(Clone, Default)]
 pub struct Hub {
     bells: Arc<Mutex<HashMap<OrganizationId, watch::Sender<()>>>>,
+    deliveries: Arc<watch::Sender<()>>,
 }
 
 impl Hub {
@@ -23,6 +24,16 @@ impl Hub {
                 bells.remove(organization);
             }
         }
+    }
+
+    /// Rings the bell of the webhook workers.
+    pub fn wake_deliveries(&self) {
+        self.deliveries.send_replace(());
+    }
+
+    /// Hears the bell of the webhook workers from now on.
+    pub fn listen_deliveries(&self) -> watch::Receiver<()> {
+        self.deliveries.subscribe()
     }
 
     /// Hears the organization's bell from now on.

@@ -5,6 +5,7 @@ use crate::domain::event::{NewEvent, Payload};
 use crate::domain::ids::{OrganizationId, SessionId};
 use crate::error::Result;
 use crate::event::hub::Hub;
+use crate::event::plan::Planner;
 use crate::store::{Db, Tx};
 
 /// The way to write to the log. Cheap to clone.
@@ -13,12 +14,13 @@ pub struct EventLog {
     db: Db,
     hub: Hub,
     ambient: Ambient,
+    planner: Planner,
 }
 
 impl EventLog {
     /// A log over `db` that rings the bells of `hub`.
     pub fn new(db: Db, hub: Hub, ambient: Ambient) -> Self {
-        Self { db, hub, ambient }
+        Self { db, hub, ambient, planner: Planner::default() }
     }
 
     /// Begins a transaction in which things change and are told. Nothing of it holds before [`Recording::commit`].
@@ -56,13 +58,18 @@ impl Recording {
         });
     }
 
-    /// Stores the changes with their events, then wakes the followers. The events are written last, so that the organization's
+    /// Stores the changes with their events and the webhook deliveries of these, then wakes the followers and the workers. The events are written last, so that the organization's
     /// sequence, which serializes writers, is held as short as can be.
     pub async fn commit(mut self) -> Result<()> {
+        let mut plan = None;
         if !self.events.is_empty() {
-            self.tx.append_events(&self.events).await?;
+            let appended = self.tx.append_events(&self.events).await?;
+            plan = Some(self.log.planner.plan(&mut self.tx, &self.events, appended).await?);
         }
         self.tx.commit().await?;
+        if plan.is_some_and(|plan| self.log.planner.committed(plan)) {
+            self.log.hub.wake_deliveries();
+        }
         for event in &self.events {
             self.log.hub.wake(&event.organization);
         }

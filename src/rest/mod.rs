@@ -30,6 +30,7 @@
 mod json;
 mod plan;
 mod qr;
+pub mod render;
 mod request;
 mod response;
 mod rule;

@@ -9,6 +9,7 @@ mod key_cache;
 pub mod message;
 pub mod pairing;
 pub mod session;
+pub mod webhook;
 
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub struct Parts {
     pub hub: Hub,
     /// The running sessions.
     pub supervisor: Supervisor,
+    /// What webhooks need.
+    pub webhooks: webhook::Webhooks,
     /// Clock and randomness.
     pub ambient: Ambient,
     /// This gateway.

@@ -167,7 +167,11 @@ impl Watch {
                 Payload::AuthQr(code) => self.queue.push_back(Step::Qr(code)),
                 Payload::AuthCode(code) => self.queue.push_back(Step::Code(code)),
                 Payload::SessionStatus(state) => self.on_state(state).await?,
-                Payload::Message(_) | Payload::MessageFromMe(_) | Payload::MessageStatus(_) => {}
+                Payload::Message(_)
+                | Payload::MessageFromMe(_)
+                | Payload::MessageStatus(_)
+                | Payload::WebhookDisabled(_)
+                | Payload::WebhookTest(_) => {}
             }
         }
     }

@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret as _, SecretBox};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::clock::Ambient;
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{SessionId, WebhookId};
 use crate::error::{Error, Result};
 
 const PLAIN: u8 = 0;
@@ -86,10 +86,19 @@ impl Cipher {
 
     /// What seals and opens the blobs of one session.
     pub fn for_session(&self, session: &SessionId) -> Sealer {
-        let derived = |key: &Key| (key.id, derive(key, session));
+        self.sealer("device state of session ", session.as_str())
+    }
+
+    /// What seals and opens the secrets of one webhook.
+    pub fn for_webhook(&self, webhook: &WebhookId) -> Sealer {
+        self.sealer("secrets of webhook ", webhook.as_str())
+    }
+
+    fn sealer(&self, kind: &str, owner: &str) -> Sealer {
+        let derived = |key: &Key| (key.id, derive(key, kind, owner));
         Sealer {
             ambient: self.ambient.clone(),
-            session: session.clone(),
+            owner: owner.to_owned(),
             keys: self.keys.iter().map(derived).collect(),
             seals: self.seals,
         }
@@ -102,16 +111,16 @@ impl fmt::Debug for Cipher {
     }
 }
 
-/// Seals and opens the blobs of one session.
+/// Seals and opens the blobs of one session or webhook.
 pub struct Sealer {
     ambient: Ambient,
-    session: SessionId,
+    owner: String,
     keys: Vec<([u8; KEY_ID], SecretBox<[u8; 32]>)>,
     seals: bool,
 }
 
 impl Sealer {
-    /// Seals `content` for the row of `table` whose key columns (other than the session) are `row`.
+    /// Seals `content` for the row of `table` whose key columns (other than the owner) are `row`.
     pub fn seal(&self, table: &str, row: &[&[u8]], content: &[u8]) -> Result<Vec<u8>> {
         let Some((id, key)) = self.keys.first().filter(|_| self.seals) else {
             return Ok([&[PLAIN], content].concat());
@@ -151,7 +160,7 @@ impl Sealer {
     /// The associated data: each part behind its length, so that no two places read the same.
     fn place(&self, table: &str, row: &[&[u8]]) -> Vec<u8> {
         let mut place = Vec::new();
-        for part in [self.session.as_str().as_bytes(), table.as_bytes()].iter().chain(row) {
+        for part in [self.owner.as_bytes(), table.as_bytes()].iter().chain(row) {
             place.extend_from_slice(&(part.len() as u64).to_be_bytes());
             place.extend_from_slice(part);
         }
@@ -161,7 +170,7 @@ impl Sealer {
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealer").field("session", &self.session).field("seals", &self.seals).finish_non_exhaustive()
+        f.debug_struct("Sealer").field("owner", &self.owner).field("seals", &self.seals).finish_non_exhaustive()
     }
 }
 
@@ -169,14 +178,14 @@ fn aes(key: &SecretBox<[u8; 32]>) -> Aes256Gcm {
     Aes256Gcm::new(key.expose_secret().into())
 }
 
-/// The session's own key: HMAC-SHA256 of a label and the session's id under the operator's key.
-fn derive(key: &Key, session: &SessionId) -> SecretBox<[u8; 32]> {
+/// The owner's own key: HMAC-SHA256 of a label and the owner's id under the operator's key.
+fn derive(key: &Key, kind: &str, owner: &str) -> SecretBox<[u8; 32]> {
     // HMAC fills a short key up with zeros to its block anyway; doing it here leaves nothing that could fail.
     let mut block = [0; 64];
     block[..32].copy_from_slice(key.bytes.expose_secret());
     let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new(&block.into());
-    mac.update(b"device state of session ");
-    mac.update(session.as_str().as_bytes());
+    mac.update(kind.as_bytes());
+    mac.update(owner.as_bytes());
     SecretBox::new(Box::new(mac.finalize().into_bytes().into()))
 }
 

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, SqlitePool, Transaction};
 
 use crate::domain::clock::Time;
-use crate::domain::ids::{ApiKeyId, GatewayId, OrganizationId, SessionId};
+use crate::domain::ids::{ApiKeyId, GatewayId, OrganizationId, SessionId, WebhookId};
 use crate::error::{Error, Result};
 
 /// An open database. Cheap to clone: the pools are shared.
@@ -99,6 +99,8 @@ through!(
     OrganizationId: String, OrganizationId::new;
     GatewayId: String, GatewayId::new;
     ApiKeyId: String, ApiKeyId::new;
+    WebhookId: String, WebhookId::new;
+    Option<SessionId>: Option<String>, |id| id.map(SessionId::new);
 );
 
 impl Row {
@@ -196,7 +198,12 @@ macro_rules! ids {
         }
     )+};
 }
-ids!(SessionId, OrganizationId, GatewayId, ApiKeyId);
+ids!(SessionId, OrganizationId, GatewayId, ApiKeyId, WebhookId);
+impl<'a> From<&'a Option<SessionId>> for Arg<'a> {
+    fn from(value: &'a Option<SessionId>) -> Self {
+        Self::Text(value.as_ref().map(SessionId::as_str))
+    }
+}
 
 /// The arguments of a statement, in the order of its `$1`, `$2`, ….
 macro_rules! args {

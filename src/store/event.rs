@@ -22,22 +22,34 @@ fn read(row: &Row) -> Result<Event> {
     })
 }
 
+/// What an append came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The sequence of each event, in the order given.
+    pub sequences: Vec<i64>,
+    /// For each organization among them, which version of its webhooks holds while its lock is held.
+    pub webhooks: BTreeMap<OrganizationId, i64>,
+}
+
 impl Tx {
     /// Appends events and gives each its sequence, in the order given. Sequences grow strictly per organization **in the order of
     /// commits**: the first append of a transaction takes the lock of the organization's row, so another transaction's events come
     /// wholly before or wholly after, and a reader never sees a gap that is filled later. The organizations must have rows.
-    pub async fn append_events(&mut self, events: &[NewEvent]) -> Result<Vec<i64>> {
+    pub async fn append_events(&mut self, events: &[NewEvent]) -> Result<Appended> {
         let mut counts: BTreeMap<&OrganizationId, i64> = BTreeMap::new();
         for event in events {
             *counts.entry(&event.organization).or_default() += 1;
         }
         // In the order of ids, so that two transactions with events of several organizations cannot wait for each other.
         let mut next: HashMap<&OrganizationId, i64> = HashMap::new();
+        let mut webhooks = BTreeMap::new();
         for (organization, count) in counts {
-            let sql = "UPDATE organizations SET last_sequence = last_sequence + $2 WHERE id = $1 RETURNING last_sequence";
+            let sql = "UPDATE organizations SET last_sequence = last_sequence + $2 WHERE id = $1
+                       RETURNING last_sequence, webhooks_version";
             let row = self.row(sql, args![organization, count]).await?;
-            let last: i64 = row.ok_or_else(|| Error::internal(anyhow::anyhow!("the organization has no row")))?.get(0)?;
-            next.insert(organization, last - count);
+            let row = row.ok_or_else(|| Error::internal(anyhow::anyhow!("the organization has no row")))?;
+            next.insert(organization, row.get::<i64>(0)? - count);
+            webhooks.insert(organization.clone(), row.get(1)?);
         }
         let mut sequences = Vec::with_capacity(events.len());
         let mut payloads = Vec::with_capacity(events.len());
@@ -62,7 +74,7 @@ impl Tx {
         }
         let head = "INSERT INTO events (organization_id, sequence, id, session_id, name, timestamp, payload) VALUES";
         self.insert(head, 7, "", &values).await?;
-        Ok(sequences)
+        Ok(Appended { sequences, webhooks })
     }
 }
 
@@ -90,6 +102,20 @@ impl Db {
             sql.push_str(&format!(" AND name IN ({list})"));
         }
         sql.push_str(" ORDER BY sequence LIMIT $3");
+        self.rows_built(sql, &args).await?.iter().map(read).collect()
+    }
+
+    /// The events of the organization with these sequences, in order. Those that are no longer kept are left out.
+    pub async fn events_at(&self, organization: &OrganizationId, sequences: &[i64]) -> Result<Vec<Event>> {
+        if sequences.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut args = args![organization].to_vec();
+        let list = one_of(&mut args, sequences.iter().map(|sequence| Arg::from(*sequence)));
+        let sql = format!(
+            "SELECT sequence, id, session_id, organization_id, timestamp, payload FROM events
+             WHERE organization_id = $1 AND sequence IN ({list}) ORDER BY sequence"
+        );
         self.rows_built(sql, &args).await?.iter().map(read).collect()
     }
 

@@ -19,9 +19,14 @@ mod migrate;
 mod open;
 mod organization;
 mod session;
+mod webhook;
+mod webhook_delivery;
 
 pub use cipher::Cipher;
 pub use driver::{Arg, Db, Row, Tx};
+pub use event::Appended;
 pub use open::Options;
+pub use webhook::Subscription;
+pub use webhook_delivery::{Claimed, Ending};
 
 pub(crate) use driver::{args, list, one_of};

@@ -8,3 +8,4 @@ mod sandbox;
 mod store;
 mod support;
 mod trust;
+mod webhook;

@@ -50,6 +50,11 @@ fn payload(it: Payload) -> Wire {
         }
         Payload::Message(it) | Payload::MessageFromMe(it) => Wire::Message(message_payload(it)),
         Payload::MessageStatus(it) => Wire::MessageStatus(status_payload(it)),
+        Payload::WebhookDisabled(it) => Wire::WebhookDisabled(pb::WebhookDisabledPayload {
+            webhook_id: it.webhook.to_string(),
+            reason: it.reason.word().to_owned(),
+        }),
+        Payload::WebhookTest(webhook) => Wire::WebhookTest(pb::WebhookTestPayload { webhook_id: webhook.to_string() }),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod event;
 pub mod message;
 pub mod session;
+pub mod webhook;
 
 use crate::domain::clock::Time;
 

@@ -66,6 +66,7 @@ impl Home {
             ("WAGW_GATEWAY_ID", "gw-test-1".to_owned()),
             ("WAGW_BOOTSTRAP_API_KEY", KEY.to_owned()),
             ("WAGW_ENCRYPTION_KEY", "0123456789abcdef".repeat(4)),
+            ("WAGW_EGRESS_ALLOW", "127.0.0.0/8".to_owned()),
             ("WAGW_CORS_ORIGINS", "https://console.example.org".to_owned()),
         ];
         let settings = settings.iter().chain(more);

@@ -31,7 +31,7 @@ pub(super) fn event(id: &str, session: &Session) -> NewEvent {
 
 async fn append(db: &Db, events: &[NewEvent]) -> Vec<i64> {
     let mut tx = db.begin().await.unwrap();
-    let sequences = tx.append_events(events).await.unwrap();
+    let sequences = tx.append_events(events).await.unwrap().sequences;
     tx.commit().await.unwrap();
     sequences
 }
@@ -84,14 +84,14 @@ async fn sequences_are_each_organizations_own(db: Db) {
     assert_eq!(append(&db, &[]).await, [0i64; 0]);
     // What was rolled back leaves no hole.
     let mut tx = db.begin().await.unwrap();
-    assert_eq!(tx.append_events(&[event("4", &a)]).await.unwrap(), [2]);
+    assert_eq!(tx.append_events(&[event("4", &a)]).await.unwrap().sequences, [2]);
     drop(tx);
     assert_eq!(append(&db, &[event("5", &a)]).await, [2]);
     // Two appends in one transaction, and more events than one statement takes.
     let mut tx = db.begin().await.unwrap();
-    assert_eq!(tx.append_events(&[event("6", &a)]).await.unwrap(), [3]);
+    assert_eq!(tx.append_events(&[event("6", &a)]).await.unwrap().sequences, [3]);
     let many: Vec<NewEvent> = (0..201).map(|at| event(&format!("m{at}"), &a)).collect();
-    assert_eq!(tx.append_events(&many).await.unwrap(), (4..205).collect::<Vec<i64>>());
+    assert_eq!(tx.append_events(&many).await.unwrap().sequences, (4..205).collect::<Vec<i64>>());
     tx.commit().await.unwrap();
     let mut unseen = event("7", &a);
     unseen.organization = organization("unseen");
