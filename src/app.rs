@@ -17,6 +17,7 @@ use tonic::service::Routes;
 use crate::api::auth::Authenticator;
 use crate::api::{api_keys, events, messages, pairing, sessions};
 use crate::config::{Config, Network};
+use crate::console;
 use crate::domain::clock::Ambient;
 use crate::domain::gateway::Gateway;
 use crate::domain::ids::OrganizationId;
@@ -42,6 +43,9 @@ use crate::wa::endpoint::SandboxEndpoint;
 
 /// The organization of a gateway on its own: its first api-key acts for it.
 const DEFAULT_ORGANIZATION: &str = "org_default";
+
+/// Where pairing links lead.
+const PAIR: &str = "/pair/";
 
 /// How often a gateway says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -130,6 +134,7 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
         supervisor: supervisor.clone(),
         ambient: ambient.clone(),
         gateway: gateway.clone(),
+        public_url: config.public_url.clone().unwrap_or_else(|| format!("http://{address}")),
         tasks: TaskTracker::new(),
     });
     bootstrap(&service, &config).await?;
@@ -186,6 +191,7 @@ pub async fn sandbox(
         authenticator,
         origins: Vec::new(),
         ready: Arc::new(|| Box::pin(async { Vec::new() })),
+        pages: Vec::new(),
         ambient,
         shutdown: lifecycle.draining(),
     };
@@ -308,6 +314,7 @@ fn edge(
                 reasons
             })
         }),
+        pages: vec![(PAIR, console::pair::page(service.clone(), ambient.clone(), draining.clone()))],
         ambient,
         shutdown: draining,
     };

@@ -48,17 +48,20 @@ pub fn prefix(secret: &str) -> String {
 
 /// Makes a fresh secret: `wa_` and 32 random bytes in base62.
 pub fn generate(ambient: &Ambient) -> String {
-    // Base62 by repeated division of the 256-bit number; 43 digits hold it.
-    let mut number = ambient.random::<32>();
-    let mut digits = [0u8; 43];
+    format!("wa_{}", base62::<43>(&mut ambient.random::<32>()))
+}
+
+/// A big-endian number as `N` digits in base62, by repeated division; it is used up. 43 digits hold 256 bits.
+pub fn base62<const N: usize>(number: &mut [u8]) -> String {
+    let mut digits = [0u8; N];
     for digit in digits.iter_mut().rev() {
         let mut rest = 0u32;
-        for byte in &mut number {
+        for byte in number.iter_mut() {
             let value = (rest << 8) | u32::from(*byte);
             *byte = u8::try_from(value / 62).unwrap_or(0);
             rest = value % 62;
         }
         *digit = ALPHABET[rest as usize];
     }
-    format!("wa_{}", digits.iter().map(|d| char::from(*d)).collect::<String>())
+    digits.iter().map(|d| char::from(*d)).collect()
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::clock::Time;
 use crate::domain::ids::{OrganizationId, SessionId};
 use crate::domain::message::MessageStatus;
-use crate::domain::session::State;
+use crate::domain::session::{Metadata, State};
 
 /// What happened. The names are the documented ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,4 +116,6 @@ pub struct Event {
     pub sequence: i64,
     /// What was recorded.
     pub event: NewEvent,
+    /// The session's metadata at that time.
+    pub metadata: Metadata,
 }

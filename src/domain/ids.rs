@@ -46,3 +46,7 @@ id! {
     /// An api-key's id, a ULID.
     ApiKeyId
 }
+id! {
+    /// A pairing link's id, a ULID.
+    PairingLinkId
+}

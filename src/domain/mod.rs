@@ -7,5 +7,6 @@ pub mod gateway;
 pub mod ids;
 pub mod jid;
 pub mod message;
+pub mod pairing_link;
 pub mod principal;
 pub mod session;

@@ -237,12 +237,12 @@ impl Supervisor {
     }
 
     async fn start(&self, row: Session) -> Result<()> {
-        let Context { db, log, ambient, gateway, .. } = &*self.context;
+        let Context { db, ambient, gateway, .. } = &*self.context;
         let Some(lease) = db.acquire_lease(&row.id, gateway, ambient.now(), LEASE).await? else {
             return Ok(());
         };
         let fence = Fence { epoch: lease.epoch, generation: row.generation };
-        let recorder = Recorder::new(log.clone(), ambient.clone(), row.organization.clone(), row.id.clone(), fence);
+        let recorder = Recorder::new(&self.context, row.organization.clone(), row.id.clone(), fence);
         let (live, seen) = watch::channel(Live::new(row.state));
         let (commands, inbox) = mpsc::channel(16);
         let cancel = CancellationToken::new();

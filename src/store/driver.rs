@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, SqlitePool, Transaction};
 
 use crate::domain::clock::Time;
-use crate::domain::ids::{ApiKeyId, GatewayId, OrganizationId, SessionId};
+use crate::domain::ids::{ApiKeyId, GatewayId, OrganizationId, PairingLinkId, SessionId};
 use crate::error::{Error, Result};
 
 /// An open database. Cheap to clone: the pools are shared.
@@ -99,6 +99,7 @@ through!(
     OrganizationId: String, OrganizationId::new;
     GatewayId: String, GatewayId::new;
     ApiKeyId: String, ApiKeyId::new;
+    PairingLinkId: String, PairingLinkId::new;
 );
 
 impl Row {
@@ -196,7 +197,7 @@ macro_rules! ids {
         }
     )+};
 }
-ids!(SessionId, OrganizationId, GatewayId, ApiKeyId);
+ids!(SessionId, OrganizationId, GatewayId, ApiKeyId, PairingLinkId);
 
 /// The arguments of a statement, in the order of its `$1`, `$2`, ….
 macro_rules! args {

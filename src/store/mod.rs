@@ -17,6 +17,7 @@ mod message;
 mod migrate;
 mod open;
 mod organization;
+mod pairing_link;
 mod session;
 
 pub use cipher::Cipher;

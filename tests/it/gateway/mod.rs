@@ -47,6 +47,11 @@ impl Home {
 
     /// Starts a gateway here.
     pub(crate) async fn start(&self) -> Gateway {
+        self.start_with(&[], Ambient::system()).await
+    }
+
+    /// Starts a gateway here with more settings, by the given clock.
+    pub(crate) async fn start_with(&self, more: &[(&str, String)], ambient: Ambient) -> Gateway {
         let settings = [
             ("WAGW_LISTEN", "127.0.0.1:0".to_owned()),
             ("WAGW_SANDBOX", "true".to_owned()),
@@ -58,10 +63,11 @@ impl Home {
             ("WAGW_ENCRYPTION_KEY", "0123456789abcdef".repeat(4)),
             ("WAGW_CORS_ORIGINS", "https://console.example.org".to_owned()),
         ];
-        let env = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let settings = settings.iter().chain(more);
+        let env = settings.map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let config = config::load(&Flags::default(), &env).unwrap().config;
         let lifecycle = Lifecycle::new(Duration::from_secs(10));
-        let running = app::start(config, Ambient::system(), &lifecycle).await.unwrap();
+        let running = app::start(config, ambient, &lifecycle).await.unwrap();
         Gateway { base: format!("http://{}", running.address), running, lifecycle, http: reqwest::Client::new() }
     }
 }
