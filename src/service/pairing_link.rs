@@ -98,8 +98,12 @@ impl Service {
         let link = link.filter(|link| self.pairing_link_status(link) == LinkStatus::Active);
         let link = link.ok_or_else(|| Error::not_found("pairing link"))?;
         let capabilities = [Capability::Manage].into_iter().collect();
-        let caller =
-            Principal { capabilities, expires_at: Some(link.expires_at), ..Principal::local(link.organization.clone()) };
+        let caller = Principal {
+            capabilities,
+            sessions: Some(vec![link.session.clone()]),
+            expires_at: Some(link.expires_at),
+            ..Principal::local(link.organization.clone())
+        };
         Ok(Opened { service: self.clone(), caller, link })
     }
 }

@@ -14,7 +14,7 @@ const WORDS = {
   over: 'This link has ended.',
 };
 const LAST = ['paired', 'failed', 'over'];
-let source, face, until, shownCode;
+let source, face, until, shownCode, lost;
 
 function say(text) {
   // Set only when it changes: screen readers read each setting aloud.
@@ -44,6 +44,8 @@ function take(view) {
   if (view.face === 'paired') $('paired-phone').textContent = view.phone ? `The number +${view.phone} is linked.` : '';
   if (view.face === 'failed') $('failed-why').textContent = view.message ? `${view.message[0].toUpperCase()}${view.message.slice(1)}.` : '';
   show(view.face);
+  if (lost) say(WORDS[view.face]);
+  lost = false;
   code(view.face === 'scan' ? view : {});
   if (LAST.includes(view.face)) source.close();
 }
@@ -68,7 +70,10 @@ function follow() {
   source = new EventSource(`${link}/state`);
   source.onmessage = (event) => take(JSON.parse(event.data));
   source.onerror = async () => {
-    if (source.readyState !== EventSource.CLOSED) return say('Connection lost. Connecting again…');
+    if (source.readyState !== EventSource.CLOSED) {
+      lost = true;
+      return say('Connection lost. Connecting again…');
+    }
     // The server has refused: find out why.
     const answer = await fetch(`${link}/state`, { headers: { accept: 'application/json' } }).catch(() => null);
     if (answer?.ok) {

@@ -45,6 +45,11 @@ impl Home {
         Self { folder: tempfile::tempdir().unwrap(), database_url, _database: database }
     }
 
+    /// Where the gateway keeps files; other files of a test may lie there too.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Starts a gateway here.
     pub(crate) async fn start(&self) -> Gateway {
         self.start_with(&[], Ambient::system()).await
@@ -111,8 +116,10 @@ impl Gateway {
     pub(crate) async fn stranger(&self) -> String {
         use whatsapp_gateway::domain::ids::OrganizationId;
         use whatsapp_gateway::domain::principal::{Capabilities, Principal};
+        use whatsapp_gateway::service::api_key::NewApiKey;
         let caller = Principal::local(OrganizationId::new("org_other"));
-        self.running.service.create_api_key(&caller, "stranger", Capabilities::ALL, None).await.unwrap().1
+        let new = NewApiKey { name: "stranger".into(), capabilities: Capabilities::ALL, sessions: None, expires_at: None };
+        self.running.service.create_api_key(&caller, new).await.unwrap().1
     }
 
     /// A gRPC channel; calls carry the test's key.
