@@ -31,6 +31,8 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     let pool = DescriptorPool::decode(descriptors.as_slice())?;
     fs::write(out.join("validate.rs"), validators(&pool)?)?;
     tonic_prost_build::configure()
+        // Maps in the order of their keys: the same value is always the same bytes.
+        .btree_map(".")
         .codec_path("crate::api::validate::ValidatingCodec")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

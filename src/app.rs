@@ -18,6 +18,7 @@ use crate::api::auth::Authenticator;
 use crate::api::login::{Logins, lookup};
 use crate::api::{admin, api_keys, convert, events, messages, pairing, sessions, webhooks};
 use crate::config::{Config, Network};
+use crate::console;
 use crate::domain::clock::Ambient;
 use crate::domain::gateway::Gateway;
 use crate::domain::ids::OrganizationId;
@@ -50,6 +51,9 @@ use crate::webhook::{Sender, Workers};
 
 /// The organization of a gateway on its own: its first api-key acts for it.
 const DEFAULT_ORGANIZATION: &str = "org_default";
+
+/// Where pairing links lead.
+const PAIR: &str = "/pair/";
 
 /// How often a gateway says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -152,6 +156,7 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
         webhooks: Webhooks { cipher, sender },
         ambient: ambient.clone(),
         gateway: gateway.clone(),
+        public_url: config.public_url.clone().unwrap_or_else(|| format!("http://{address}")),
         tasks: TaskTracker::new(),
         keys: KeyCache::default(),
     });
@@ -218,6 +223,7 @@ pub async fn sandbox(
         audit: None,
         origins: Vec::new(),
         ready: Arc::new(|| Box::pin(async { Vec::new() })),
+        pages: Vec::new(),
         ambient,
         shutdown: lifecycle.draining(),
     };
@@ -350,6 +356,7 @@ fn edge(
                 reasons
             })
         }),
+        pages: vec![(PAIR, console::pair::page(service.clone(), ambient.clone(), draining.clone()))],
         ambient,
         shutdown: draining,
     };

@@ -18,6 +18,7 @@
 //! | [`service`] | use cases: a principal and a command in, a domain value or an error out | `session`, `webhook`, `wa` (the sender of a live session), `event`, `store` |
 //! | [`api`] | the gRPC edge: layers, authentication, errors, conversion | `service`, `proto` |
 //! | [`rest`] | the HTTP edge, derived from the descriptors; knows no nouns of ours | `api`, `proto` |
+//! | [`console`] | the embedded web pages | `service` |
 //! | [`sandbox`] | a WhatsApp server simulator with simulated phones | `proto` |
 //! | [`cli`] | one file per command | everything |
 //! | [`app`] | the composition root: builds the rooms, shuts them down in order | everything |
@@ -27,6 +28,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod domain;
 pub mod egress;
 pub mod error;

@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("service", &["session", "webhook", "wa", "event", "store", "domain", "error"]),
     ("api", &["service", "event", "proto", "domain", "error"]),
     ("rest", &["api", "proto", "domain", "error"]),
+    ("console", &["service", "domain", "error"]),
     ("sandbox", &["api", "proto", "domain", "error"]),
     ("cli", &["app", "config", "domain", "error", "lifecycle", "proto", "telemetry"]),
     ("main", &["cli"]),

@@ -12,7 +12,7 @@ use crate::proto::gateway::{
     LogoutSessionRequest, Me, RestartSessionRequest, Session, StartSessionRequest, StopSessionRequest, UpdateSessionRequest,
 };
 use crate::service::Service;
-use crate::service::session::{NewSession, SettingsPatch};
+use crate::service::session::{IgnorePatch, NewSession, SettingsPatch};
 
 /// The gRPC face of the sessions' use cases.
 #[derive(Clone)]
@@ -27,10 +27,23 @@ impl SessionService for Sessions {
 
     async fn create_session(&self, request: Request<CreateSessionRequest>) -> Result<Response<Session>, Status> {
         let caller = principal(&request)?;
-        let CreateSessionRequest { label, auto_read, presence_typing, start } = request.into_inner();
-        let new = NewSession { label, auto_read, presence_typing, start };
-        let row = self.0.create_session(&caller, new).await.map_err(to_status)?;
-        Ok(Response::new(session(&row)))
+        let it = request.into_inner();
+        let new = NewSession {
+            label: it.label,
+            auto_read: it.auto_read,
+            presence_typing: it.presence_typing,
+            ignore: IgnorePatch {
+                status: it.ignore_status,
+                groups: it.ignore_groups,
+                channels: it.ignore_channels,
+                broadcast: it.ignore_broadcast,
+            },
+            metadata: it.metadata,
+            start: it.start,
+        };
+        let key = Some(it.idempotency_key).filter(|key| !key.is_empty());
+        let created = self.0.create_session(&caller, new, key.as_deref()).await.map_err(to_status)?;
+        Ok(Response::new(Session { replayed: key.map(|_| created.replayed), ..session(&created.session) }))
     }
 
     async fn get_session(&self, request: Request<GetSessionRequest>) -> Result<Response<Session>, Status> {
@@ -48,6 +61,13 @@ impl SessionService for Sessions {
             presence_typing: it.presence_typing,
             rate_per_min: it.rate_per_min,
             rate_per_hour: it.rate_per_hour,
+            ignore: IgnorePatch {
+                status: it.ignore_status,
+                groups: it.ignore_groups,
+                channels: it.ignore_channels,
+                broadcast: it.ignore_broadcast,
+            },
+            metadata: it.metadata,
         };
         let row = self.0.update_session(&caller, &SessionId::new(it.session), patch).await.map_err(to_status)?;
         Ok(Response::new(session(&row)))

@@ -60,7 +60,11 @@ async fn follow(connection: &Connection, session: &str, screen: &mut Screen, by_
         match update {
             Update::Paired(_) => return Ok(ExitCode::SUCCESS),
             Update::Failed(failed) => return Err(Failure::other(format!("{}: {}", failed.reason, failed.message))),
-            Update::Status(_) | Update::Qr(_) | Update::PairingCode(_) => {}
+            Update::Status(_)
+            | Update::Qr(_)
+            | Update::PairingCode(_)
+            | Update::PasskeyRequired(_)
+            | Update::PasskeyConfirm(_) => {}
         }
     }
 }
@@ -100,6 +104,12 @@ impl Screen {
                     "Type it on the phone: Settings, Linked devices, Link a device, Link with phone number instead.".into(),
                 ];
                 self.draw(&drawing, code.expires_at.as_ref())
+            }
+            Update::PasskeyRequired(_) => self.note(
+                "WhatsApp wants a passkey of the account: answer it on the page of a pairing link, or by AnswerPasskey",
+            ),
+            Update::PasskeyConfirm(it) => {
+                self.note(&format!("compare with the phone: {}; the same? confirm on a pairing link's page, or by ConfirmPasskey", it.code))
             }
             Update::Status(status) => match SessionStatus::try_from(*status) {
                 Ok(SessionStatus::ScanQrCode) => Ok(()),

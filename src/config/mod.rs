@@ -59,6 +59,8 @@ pub enum LogFormat {
 pub struct Config {
     /// Where gRPC, gRPC-Web and REST are served.
     pub listen: SocketAddr,
+    /// Where people reach the gateway by a browser, without a slash at the end; absent, it is `http://` and where it listens.
+    pub public_url: Option<String>,
     /// Directory for what the gateway keeps in files. Might not exist yet.
     pub data_dir: PathBuf,
     /// `sqlite://…` or `postgres://…`. May carry a password.
@@ -195,6 +197,7 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
     }
     // Each setting is read, and each problem noted, before the first missing value ends it.
     let listen = from.read("listen", parse::address);
+    let public_url = from.optional("public_url", parse::public_url);
     let database_url = from.read("database_url", parse::database_url);
     let database_pool = from.read("database_pool", parse::number(2, 1000));
     let gateway_id = from.read("gateway_id", parse::gateway_id);
@@ -218,6 +221,7 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
     let listen = listen?;
     Some(Config {
         listen,
+        public_url,
         data_dir,
         database_url: database_url?,
         database_pool: database_pool?,

@@ -67,6 +67,12 @@ const fn computed(name: &'static str, kind: Kind, default_words: &'static str, h
 /// Every setting, in the order in which people meet them.
 pub const SETTINGS: [Setting; 25] = [
     setting("listen", Kind::Plain, "127.0.0.1:8080", "address and port that serve gRPC, gRPC-Web and REST, in plain HTTP"),
+    computed(
+        "public_url",
+        Kind::Plain,
+        "`http://` and where it listens",
+        "where people reach this gateway by a browser, such as `https://wa.example.org`; pairing links begin with it",
+    ),
     setting("data_dir", Kind::Plain, "data", "directory for what the gateway keeps in files"),
     computed(
         "database_url",

@@ -73,8 +73,8 @@ fn checksum(digits: &str) -> String {
     base62::<6>(&mut crc32fast::hash(digits.as_bytes()).to_be_bytes())
 }
 
-/// A number of big-endian bytes as `N` digits, by repeated division; the number is used up.
-fn base62<const N: usize>(number: &mut [u8]) -> String {
+/// A number of big-endian bytes as `N` digits in base62, by repeated division; the number is used up. 43 digits hold 256 bits.
+pub fn base62<const N: usize>(number: &mut [u8]) -> String {
     let mut digits = [0u8; N];
     for digit in digits.iter_mut().rev() {
         let mut rest = 0u32;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::clock::Time;
 use crate::domain::ids::{OrganizationId, SessionId, WebhookId};
 use crate::domain::message::MessageStatus;
-use crate::domain::session::State;
+use crate::domain::session::{Metadata, State};
 use crate::domain::webhook::Disabled;
 
 /// What happened. The names are the documented ones.
@@ -134,4 +134,6 @@ pub struct Event {
     pub sequence: i64,
     /// What was recorded.
     pub event: NewEvent,
+    /// The session's metadata at that time.
+    pub metadata: Metadata,
 }

@@ -50,3 +50,7 @@ id! {
     /// A webhook's id, a ULID.
     WebhookId
 }
+id! {
+    /// A pairing link's id, a ULID.
+    PairingLinkId
+}

@@ -10,6 +10,7 @@ pub mod jid;
 pub mod login;
 pub mod message;
 pub mod network;
+pub mod pairing_link;
 pub mod principal;
 pub mod session;
 pub mod webhook;

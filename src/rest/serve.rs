@@ -51,6 +51,9 @@ use crate::rest::response::{Failure, content};
 /// Tells what keeps the program from being ready; nothing when it is.
 pub type Ready = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + Sync>;
 
+/// Pages for browsers beside the contract: what answers, and under which beginnings of paths.
+pub type Pages = Vec<(&'static str, axum::Router)>;
+
 /// What the edge is made of.
 pub struct Edge {
     /// The contract: an encoded `FileDescriptorSet`.
@@ -65,6 +68,8 @@ pub struct Edge {
     pub origins: Vec<String>,
     /// Answers `/readyz`.
     pub ready: Ready,
+    /// Web pages, and the beginnings of the paths that are theirs, such as `/pair/`.
+    pub pages: Pages,
     /// For request ids.
     pub ambient: Ambient,
     /// Streams end when this is cancelled.
@@ -86,6 +91,7 @@ struct Doors {
     grpc: Calls,
     rest: Rest,
     ready: Ready,
+    pages: Pages,
 }
 
 impl Edge {
@@ -98,7 +104,7 @@ impl Edge {
         let guard = Guard::new(Gate::new(&pool, self.authenticator, self.ambient.clone(), self.audit)?, self.routes);
         let grpc = Calls::new(&pool, guard, self.shutdown);
         let rest = Rest::new(self.descriptors, grpc.clone())?;
-        let doors = Doors { grpc, rest, ready: self.ready };
+        let doors = Doors { grpc, rest, ready: self.ready, pages: self.pages };
         let inner = service_fn(move |request| {
             let doors = doors.clone();
             async move { Ok::<_, Infallible>(doors.answer(request).await) }
@@ -170,7 +176,15 @@ impl Doors {
                     }
                 }
             }
-            _ => self.rest.answer(request).await,
+            path => match self.pages.iter().find(|(beginning, _)| path.starts_with(beginning)) {
+                Some((beginning, page)) => {
+                    // The path may hold a secret and stays out of the log.
+                    tracing::Span::current().record("route", beginning);
+                    let answer = page.clone().oneshot(request.map(axum::body::Body::new)).await;
+                    answer.unwrap_or_else(|never| match never {}).map(Body::new)
+                }
+                None => self.rest.answer(request).await,
+            },
         }
     }
 }

@@ -136,7 +136,7 @@ impl Service {
         let live = self.0.supervisor.live(&session.id);
         let sender = live.and_then(|live| live.borrow().online().cloned());
         sender.ok_or_else(|| {
-            let state = session.state;
+            let state = &session.state;
             let message = format!("the session is not connected: {}", state.reason.sentence());
             Error::new(Code::SessionNotConnected, message).reason("session_not_connected").detail("status", state.status.word())
         })

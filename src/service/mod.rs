@@ -8,6 +8,8 @@ pub mod event;
 mod key_cache;
 pub mod message;
 pub mod pairing;
+pub mod pairing_link;
+pub mod passkey;
 pub mod session;
 pub mod webhook;
 
@@ -44,6 +46,8 @@ pub struct Parts {
     pub ambient: Ambient,
     /// This gateway.
     pub gateway: GatewayId,
+    /// Where people reach this gateway by a browser, such as `https://wa.example.org`; without a slash at the end.
+    pub public_url: String,
     /// Work that goes on although its caller has gone: a message whose caller hung up is sent and recorded all the same.
     pub tasks: TaskTracker,
     /// Api-keys and organizations that were looked up a moment ago.

@@ -29,6 +29,10 @@ pub enum Step {
     Qr(Shown),
     /// A pairing code to type.
     Code(Shown),
+    /// WhatsApp wants proof by a passkey: its request as JSON.
+    PasskeyRequired(Shown),
+    /// The code that is to be compared with the phone's.
+    PasskeyConfirm(Shown),
     /// The number is attached. The last step.
     Paired(Account),
     /// No more codes will come. The last step.
@@ -95,7 +99,7 @@ impl Service {
             caller: caller.clone(),
             session: id.clone(),
             follower,
-            queue: [Step::Status(row.state.status)].into(),
+            queue: std::iter::once(Step::Status(row.state.status)).chain(passkey(&row.state)).collect(),
             over: false,
         };
         if let Some(live) = self.0.supervisor.live(id) {
@@ -111,7 +115,7 @@ impl Service {
     }
 
     /// Makes an unpaired session run.
-    async fn begin_pairing(&self, caller: &Principal, id: &SessionId) -> Result<Session> {
+    pub(super) async fn begin_pairing(&self, caller: &Principal, id: &SessionId) -> Result<Session> {
         let row = self.get_session(caller, id).await?;
         refuse_paired(&row)?;
         match row.desired {
@@ -178,6 +182,7 @@ impl Watch {
 
     async fn on_state(&mut self, state: State) -> Result<()> {
         self.queue.push_back(Step::Status(state.status));
+        self.queue.extend(passkey(&state));
         match state.status {
             Status::Failed | Status::Stopped | Status::LoggedOut => self.queue.push_back(Step::Failed(state.reason)),
             Status::Starting | Status::ScanQrCode => {}
@@ -190,7 +195,17 @@ impl Watch {
     }
 }
 
-fn refuse_paired(row: &Session) -> Result<()> {
+/// What a person has to do in the passkey step, if it is their turn.
+fn passkey(state: &State) -> Option<Step> {
+    let shown = Shown { code: state.data.clone()?, expires_at: state.until };
+    match state.reason {
+        Reason::PasskeyRequired => Some(Step::PasskeyRequired(shown)),
+        Reason::PasskeyConfirm => Some(Step::PasskeyConfirm(shown)),
+        _ => None,
+    }
+}
+
+pub(super) fn refuse_paired(row: &Session) -> Result<()> {
     if row.account.is_none() {
         return Ok(());
     }

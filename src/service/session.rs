@@ -2,19 +2,26 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
 use super::Service;
+use crate::domain::clock::Ambient;
 use crate::domain::event::Payload;
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{GatewayId, SessionId};
 use crate::domain::principal::{Capability, Principal};
-use crate::domain::session::{Desired, Reason, Session, Settings, State, Status};
-use crate::error::{Error, Result};
+use crate::domain::session::{Desired, Ignore, Metadata, Reason, Session, Settings, State, Status, merged};
+use crate::error::{Code, Error, Result};
 use crate::event::Recording;
+
+/// How long a creating call's idempotency key is remembered.
+const KEY_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// A gateway that was heard of within this time lives.
 const ALIVE: Duration = Duration::from_secs(30);
 
 /// What a new session starts with; what is absent takes its default.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct NewSession {
     /// A name for people.
     pub label: Option<String>,
@@ -22,8 +29,45 @@ pub struct NewSession {
     pub auto_read: Option<bool>,
     /// Show "typing" before a text is sent.
     pub presence_typing: Option<bool>,
+    /// Whose messages are left out.
+    pub ignore: IgnorePatch,
+    /// Words of the owner's own.
+    pub metadata: Metadata,
     /// Begin pairing right away.
     pub start: bool,
+}
+
+/// A created session, and whether an earlier call created it.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// The session as it is now.
+    pub session: Session,
+    /// True when an earlier call with the same key created it.
+    pub replayed: bool,
+}
+
+/// Filters to change; what is absent stays.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct IgnorePatch {
+    /// Status posts.
+    pub status: Option<bool>,
+    /// Groups.
+    pub groups: Option<bool>,
+    /// Channels.
+    pub channels: Option<bool>,
+    /// Broadcast lists.
+    pub broadcast: Option<bool>,
+}
+
+impl IgnorePatch {
+    fn applied(self, old: Ignore) -> Ignore {
+        Ignore {
+            status: self.status.unwrap_or(old.status),
+            groups: self.groups.unwrap_or(old.groups),
+            channels: self.channels.unwrap_or(old.channels),
+            broadcast: self.broadcast.unwrap_or(old.broadcast),
+        }
+    }
 }
 
 /// Settings to change; what is absent stays.
@@ -39,6 +83,10 @@ pub struct SettingsPatch {
     pub rate_per_min: Option<i32>,
     /// Messages per hour.
     pub rate_per_hour: Option<i32>,
+    /// Whose messages are left out.
+    pub ignore: IgnorePatch,
+    /// Entries to set; those with an empty text are removed.
+    pub metadata: Metadata,
 }
 
 impl Service {
@@ -56,45 +104,38 @@ impl Service {
         self.0.db.session(&caller.organization, id).await?.ok_or_else(|| Error::not_found("session"))
     }
 
-    /// Creates a session, placed on the living gateway that holds the fewest.
-    pub async fn create_session(&self, caller: &Principal, new: NewSession) -> Result<Session> {
+    /// Creates a session, placed on the living gateway that holds the fewest. With a `key` the same call, repeated within a day,
+    /// creates nothing more and gives the same session.
+    pub async fn create_session(&self, caller: &Principal, new: NewSession, key: Option<&str>) -> Result<Created> {
         caller.require(Capability::Manage)?;
         caller.check_unrestricted()?;
         let parts = &*self.0;
         let now = parts.ambient.now();
+        let hash = content_hash(&new)?;
+        if let Some(key) = key
+            && let Some(earlier) = parts.db.created_by_key(&caller.organization, key, now.minus(KEY_LIFE)).await?
+        {
+            return replay(earlier, &hash);
+        }
         let placed = parts.db.least_loaded_gateway(now.minus(ALIVE)).await?;
-        let defaults = Settings::default();
-        let (desired, state) = match new.start {
-            true => (Desired::Running, State::new(Status::Starting, Reason::Waiting, now)),
-            false => (Desired::Stopped, State::new(Status::Stopped, Reason::Created, now)),
-        };
-        let session = Session {
-            id: SessionId::new(parts.ambient.ulid()),
-            organization: caller.organization.clone(),
-            gateway: placed.unwrap_or_else(|| parts.gateway.clone()),
-            created_by_user: caller.user_id().map(str::to_owned),
-            settings: Settings {
-                label: new.label.filter(|label| !label.is_empty()),
-                auto_read: new.auto_read.unwrap_or(defaults.auto_read),
-                presence_typing: new.presence_typing.unwrap_or(defaults.presence_typing),
-                ..defaults
-            },
-            desired,
-            generation: 0,
-            state,
-            account: None,
-            is_admin: false,
-            last_connected_at: None,
-            created_at: now,
-            updated_at: now,
-        };
+        let session = draft(caller, new, placed.unwrap_or_else(|| parts.gateway.clone()), &parts.ambient)?;
         let mut recording = parts.log.begin().await?;
         recording.tx.ensure_organization(&caller.organization, now).await?;
         recording.tx.insert_session(&session).await?;
-        recording.tell(&session.organization, &session.id, Payload::SessionStatus(state));
+        if let Some(key) = key {
+            let remembered = recording.tx.remember_creation(&session, key, &hash, now.minus(KEY_LIFE)).await;
+            // Two calls with the same key at the same moment: the other one was first.
+            if remembered.as_ref().is_err_and(|e| e.code == Code::Conflict) {
+                drop(recording);
+                let earlier = parts.db.created_by_key(&caller.organization, key, now.minus(KEY_LIFE)).await?;
+                return replay(earlier.ok_or_else(|| Error::new(Code::Conflict, "the key is in use; try again"))?, &hash);
+            }
+            remembered?;
+        }
+        recording.tell(&session.organization, &session.id, Payload::SessionStatus(session.state.clone()));
         recording.commit().await?;
         parts.supervisor.wake();
-        Ok(session)
+        Ok(Created { session, replayed: false })
     }
 
     /// Changes settings; what is absent stays.
@@ -111,6 +152,8 @@ impl Service {
             presence_typing: patch.presence_typing.unwrap_or(old.presence_typing),
             rate_per_min: patch.rate_per_min.unwrap_or(old.rate_per_min),
             rate_per_hour: patch.rate_per_hour.unwrap_or(old.rate_per_hour),
+            ignore: patch.ignore.applied(old.ignore),
+            metadata: merged(&old.metadata, patch.metadata)?,
         };
         let row = tx.update_settings(&caller.organization, id, &settings, now).await?;
         tx.commit().await?;
@@ -172,21 +215,25 @@ impl Service {
         let (mut recording, row) = self.lock(caller, id).await?;
         let state = State::new(Status::LoggedOut, Reason::LoggedOut, self.0.ambient.now());
         let row = wish(&mut recording, row, Desired::Stopped, state).await?;
-        recording.tx.set_account(id, None, state.since).await?;
+        recording.tx.set_account(id, None, row.state.since).await?;
         recording.commit().await?;
         self.0.supervisor.forget(id).await?;
         Ok(Session { account: None, ..row })
     }
 
-    /// Deletes a session with everything stored for it; a paired one is logged out first if it can be.
+    /// Deletes a session with everything stored for it; a paired one is logged out first if it is connected. Its last event says
+    /// whether that was done: see [`Reason::Deleted`] and [`Reason::DeletedStillLinked`].
     pub async fn delete_session(&self, caller: &Principal, id: &SessionId) -> Result<()> {
         caller.require(Capability::Manage)?;
         let row = self.get_session(caller, id).await?;
-        if row.account.is_some() && !self.0.supervisor.logout(id).await {
-            tracing::info!(session = %id, "deleted while not connected: the phone still lists the device");
-        }
+        let reason = match row.account.is_some() {
+            true if self.is_connected(&row) && self.0.supervisor.logout(id).await => Reason::Deleted,
+            true => Reason::DeletedStillLinked,
+            false => Reason::Deleted,
+        };
+        tracing::info!(session = %id, reason = reason.word(), "deleting the session");
         let (mut recording, row) = self.lock(caller, id).await?;
-        let state = State::new(Status::Stopped, Reason::StoppedByCaller, self.0.ambient.now());
+        let state = State::new(Status::Stopped, reason, self.0.ambient.now());
         wish(&mut recording, row, Desired::Stopped, state).await?;
         recording.commit().await?;
         self.0.supervisor.stop(id).await;
@@ -213,6 +260,53 @@ impl Service {
 async fn wish(recording: &mut Recording, row: Session, desired: Desired, state: State) -> Result<Session> {
     recording.tx.set_desired(&row.organization, &row.id, desired, true, state.since).await?;
     recording.tx.set_state(&row.id, None, &state, state.since).await?;
-    recording.tell(&row.organization, &row.id, Payload::SessionStatus(state));
-    Ok(Session { desired, generation: row.generation + 1, state, updated_at: state.since, ..row })
+    recording.tell(&row.organization, &row.id, Payload::SessionStatus(state.clone()));
+    Ok(Session { desired, generation: row.generation + 1, updated_at: state.since, state, ..row })
+}
+
+/// A new session as it is stored.
+fn draft(caller: &Principal, new: NewSession, gateway: GatewayId, ambient: &Ambient) -> Result<Session> {
+    let now = ambient.now();
+    let defaults = Settings::default();
+    let (desired, state) = match new.start {
+        true => (Desired::Running, State::new(Status::Starting, Reason::Waiting, now)),
+        false => (Desired::Stopped, State::new(Status::Stopped, Reason::Created, now)),
+    };
+    Ok(Session {
+        id: SessionId::new(ambient.ulid()),
+        organization: caller.organization.clone(),
+        gateway,
+        created_by_user: caller.user_id().map(str::to_owned),
+        settings: Settings {
+            label: new.label.filter(|label| !label.is_empty()),
+            auto_read: new.auto_read.unwrap_or(defaults.auto_read),
+            presence_typing: new.presence_typing.unwrap_or(defaults.presence_typing),
+            ignore: new.ignore.applied(defaults.ignore),
+            metadata: merged(&Metadata::new(), new.metadata)?,
+            ..defaults
+        },
+        desired,
+        generation: 0,
+        state,
+        account: None,
+        is_admin: false,
+        last_connected_at: None,
+        created_at: now,
+        updated_at: now,
+    })
+}
+
+/// The answer to a repeated call.
+fn replay((session, earlier): (Session, String), hash: &str) -> Result<Created> {
+    if earlier == hash {
+        return Ok(Created { session, replayed: true });
+    }
+    let message = "this idempotency key was used for another session; take a new key for each session";
+    Err(Error::new(Code::Conflict, message).reason("idempotency_key_reused"))
+}
+
+/// SHA-256 of what is asked for, in hex, to tell a repetition from another call.
+fn content_hash(new: &NewSession) -> Result<String> {
+    let text = serde_json::to_vec(new).map_err(Error::internal)?;
+    Ok(Sha256::digest(text).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")))
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::{Backoff, STABLE};
 use super::live::Live;
-use super::phase::{Phase, Timer};
+use super::phase::{PASSKEY, Phase, Timer};
 use super::recorder::{Recorder, Written};
 use super::supervisor::Context;
 use crate::domain::clock::Time;
@@ -40,6 +40,8 @@ pub enum Command {
     Logout(oneshot::Sender<()>),
     /// Show a pairing code that was given.
     ShowCode(Code),
+    /// The passkey's proof was given to WhatsApp.
+    PasskeySent,
 }
 
 /// One session's loop.
@@ -88,7 +90,7 @@ impl Actor {
                     Outcome::Retry { reason: Reason::Internal, wait: None }
                 }
             };
-            self.live.send_modify(|live| *live = Live::new(live.state));
+            self.live.send_modify(|live| *live = Live::new(live.state.clone()));
             let over = match outcome {
                 Outcome::Cancelled => {
                     // When the gateway stops, the session is wanted still, and no longer `working`. (When a caller stopped it, the row
@@ -169,6 +171,13 @@ impl Actor {
                 Some(command) = self.commands.recv() => match command {
                     Command::Logout(done) => return Ok(Outcome::Logout(done)),
                     Command::ShowCode(code) => self.live.send_modify(|live| live.code = Some(code)),
+                    // The answer may have overtaken this news.
+                    Command::PasskeySent if timer.phase == Phase::Passkey => {
+                        if let Some(outcome) = self.passkey(&mut timer, Phase::PasskeySent, Reason::PasskeySent, None).await? {
+                            return Ok(outcome);
+                        }
+                    },
+                    Command::PasskeySent => {},
                 },
                 Some(signal) = signals.recv() => {
                     if let Some(outcome) = self.on_signal(connection, signal, &mut timer, memory).await? {
@@ -185,6 +194,9 @@ impl Actor {
                 },
                 () = timer.expired() => match timer.phase {
                     Phase::Scanning => return Ok(Outcome::Ended { status: Status::Failed, reason: Reason::QrExhausted }),
+                    Phase::Passkey | Phase::PasskeySent | Phase::PasskeyConfirm => {
+                        return Ok(Outcome::Ended { status: Status::Failed, reason: Reason::PasskeyFailed });
+                    },
                     Phase::Blip => {
                         timer = Timer::enter(Phase::Lost);
                         if !self.show(State::new(Status::Starting, Reason::Reconnecting, self.now())).await? {
@@ -227,6 +239,8 @@ impl Actor {
     ) -> Result<Option<Outcome>> {
         let ended = |status, reason| Ok(Some(Outcome::Ended { status, reason }));
         match signal {
+            // Once WhatsApp wants a passkey, scanning does not help any more.
+            Signal::Qr { .. } if timer.phase.is_passkey() => {}
             Signal::Qr { code, ttl } => {
                 memory.troubled_since = None;
                 if timer.phase != Phase::Scanning {
@@ -243,16 +257,33 @@ impl Actor {
                 let typing = code.is_some_and(|code| code.expires_at.is_some_and(|end| end > now));
                 self.live.send_modify(|live| live.qr = None);
                 // Somebody may be typing a pairing code; the phase's own deadline ends that wait.
-                if !typing {
+                if !typing && !timer.phase.is_passkey() {
                     return ended(Status::Failed, Reason::QrExhausted);
                 }
             }
             Signal::CodeExpired => self.live.send_modify(|live| live.code = None),
+            Signal::PasskeyRequired { options } => {
+                self.live.send_modify(|live| (live.qr, live.code) = (None, None));
+                return self.passkey(timer, Phase::Passkey, Reason::PasskeyRequired, Some(options)).await;
+            }
+            Signal::PasskeyConfirm { known: true, .. } => {
+                let (sender, session) = (connection.sender(), self.session.clone());
+                memory.errands.spawn(async move {
+                    if let Err(e) = sender.confirm_passkey().await {
+                        tracing::warn!(%session, error = %e, "the passkey step could not be confirmed");
+                    }
+                });
+                return self.passkey(timer, Phase::PasskeySent, Reason::PasskeySent, None).await;
+            }
+            Signal::PasskeyConfirm { code, .. } => {
+                return self.passkey(timer, Phase::PasskeyConfirm, Reason::PasskeyConfirm, Some(code)).await;
+            }
+            Signal::PasskeyFailed => return ended(Status::Failed, Reason::PasskeyFailed),
             Signal::Paired(account) => {
                 connection.flush().await.map_err(crate::error::Error::internal)?;
                 *timer = Timer::enter(Phase::Accepted);
                 let state = State::new(Status::Starting, Reason::PairingAccepted, self.now());
-                let written = self.recorder.paired(&account, state).await?;
+                let written = self.recorder.paired(&account, state.clone()).await?;
                 self.live.send_modify(|live| *live = Live { sender: live.sender.clone(), ..Live::new(state) });
                 return Ok((written == Written::Fenced).then_some(Outcome::Fenced));
             }
@@ -262,7 +293,9 @@ impl Actor {
                     *timer = Timer::enter(Phase::Blip);
                     return self.move_on(State::new(Status::Working, Reason::Reconnecting, self.now())).await;
                 }
-                Phase::Connecting | Phase::Scanning | Phase::Accepted | Phase::Blip | Phase::Lost => {}
+                // What was agreed on is lost with the connection; a new client begins anew.
+                phase if phase.is_passkey() => return Ok(Some(Outcome::Retry { reason: Reason::Reconnecting, wait: None })),
+                _ => {}
             },
             Signal::LoggedOut => return ended(Status::LoggedOut, Reason::Unlinked),
             Signal::Replaced => return ended(Status::Failed, Reason::Replaced),
@@ -289,8 +322,8 @@ impl Actor {
         let state = State::new(Status::Working, Reason::Connected, self.now());
         // A crash may have come between the device's own record of the pairing and the row's.
         let written = match connection.account() {
-            Some(account) => self.recorder.paired(&account, state).await?,
-            None => self.recorder.state(state).await?,
+            Some(account) => self.recorder.paired(&account, state.clone()).await?,
+            None => self.recorder.state(state.clone()).await?,
         };
         self.live.send_modify(|live| *live = Live { sender: live.sender.clone(), ..Live::new(state) });
         if written == Written::Fenced {
@@ -336,6 +369,7 @@ impl Actor {
         memory: &mut Memory,
     ) -> Result<()> {
         let Some(session) = self.context.db.session_by_id(&self.session).await? else { return Ok(()) };
+        let messages: Vec<_> = messages.into_iter().filter(|it| !session.settings.ignore.covers(&it.chat_jid)).collect();
         if session.settings.auto_read && memory.errands.len() < ERRANDS {
             let sender = connection.sender();
             memory.errands.spawn(async move {
@@ -356,12 +390,12 @@ impl Actor {
                 let store = DeviceStore::new(self.context.db.clone(), self.session.clone(), &self.context.cipher);
                 store.wipe().await?;
             }
-            self.recorder.ended(state, unlink).await
+            self.recorder.ended(state.clone(), unlink).await
         };
         match work.await {
             Ok(Written::Yes | Written::Fenced) => {
                 tracing::info!(session = %self.session, status = status.word(), reason = reason.word(), "the session has ended");
-                self.live.send_modify(|live| *live = Live::new(state));
+                self.live.send_modify(|live| *live = Live::new(state.clone()));
                 true
             }
             Err(e) => {
@@ -382,7 +416,7 @@ impl Actor {
             reason => (Status::Starting, reason),
         };
         let now = self.now();
-        let state = State { status, reason, since: now, until: Some(now.plus(wait)) };
+        let state = State { until: Some(now.plus(wait)), ..State::new(status, reason, now) };
         match self.show(state).await {
             Ok(true) => {}
             Ok(false) => return true,
@@ -405,6 +439,13 @@ impl Actor {
         }
     }
 
+    /// Enters a part of the passkey step.
+    async fn passkey(&mut self, timer: &mut Timer, phase: Phase, reason: Reason, data: Option<String>) -> Result<Option<Outcome>> {
+        *timer = Timer::enter(phase);
+        let now = self.now();
+        self.move_on(State { until: Some(now.plus(PASSKEY)), data, ..State::new(Status::ScanQrCode, reason, now) }).await
+    }
+
     /// Records a state that ends nothing; an outcome says that somebody else decides now.
     async fn move_on(&mut self, state: State) -> Result<Option<Outcome>> {
         Ok((!self.show(state).await?).then_some(Outcome::Fenced))
@@ -412,11 +453,11 @@ impl Actor {
 
     /// Records and shows a state if it says something new; false when the write was fenced off.
     async fn show(&mut self, state: State) -> Result<bool> {
-        let shown = self.live.borrow().state;
-        if (shown.status, shown.reason) == (state.status, state.reason) && shown.until == state.until {
+        let shown = self.live.borrow().state.clone();
+        if shown == (State { since: shown.since, ..state.clone() }) {
             return Ok(true);
         }
-        let written = self.recorder.state(state).await?;
+        let written = self.recorder.state(state.clone()).await?;
         self.live.send_modify(|live| live.state = state);
         Ok(written == Written::Yes)
     }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// How long each part of the passkey step may take.
+pub const PASSKEY: Duration = Duration::from_secs(180);
+
 /// Where a connection is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -11,6 +14,12 @@ pub enum Phase {
     Connecting,
     /// Codes are shown.
     Scanning,
+    /// WhatsApp waits for a passkey's proof.
+    Passkey,
+    /// The proof was sent; WhatsApp or the phone has not answered yet.
+    PasskeySent,
+    /// A person compares the code, or the confirmation is on its way.
+    PasskeyConfirm,
     /// The phone has accepted; the device reconnects and syncs.
     Accepted,
     /// Connected.
@@ -22,12 +31,19 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Whether WhatsApp has asked for a passkey on this connection; QR codes no longer count then.
+    pub fn is_passkey(self) -> bool {
+        matches!(self, Self::Passkey | Self::PasskeySent | Self::PasskeyConfirm)
+    }
+
     /// How long the phase may last; `None` for the one that is meant to stay.
     fn limit(self) -> Option<Duration> {
         match self {
             Self::Connecting => Some(Duration::from_secs(45)),
             // Six codes take 160 seconds, then the library says so itself; this is for when it does not.
             Self::Scanning => Some(Duration::from_secs(200)),
+            // People look for their passkey, type and compare.
+            Self::Passkey | Self::PasskeySent | Self::PasskeyConfirm => Some(PASSKEY),
             // The library itself gives the first sync 180 seconds.
             Self::Accepted => Some(Duration::from_secs(200)),
             Self::Online => None,

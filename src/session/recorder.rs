@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
+use super::supervisor::Context;
 use crate::domain::clock::Ambient;
 use crate::domain::event::{Code, MessagePayload, MessageStatusPayload, Payload};
 use crate::domain::ids::{OrganizationId, SessionId};
 use crate::domain::message::{Direction, Message, Receipt};
-use crate::domain::session::{Account, Desired, Fence, Reason, State, Status};
+use crate::domain::session::{Account, Desired, Fence, Ignore, Reason, State, Status};
 use crate::error::Result;
 use crate::event::{EventLog, Recording};
+use crate::store::Db;
 use crate::wa::Commit;
 use crate::wa::normalize::Inbound;
 
 /// Writes for one holding of one session. Cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
+    db: Db,
     log: EventLog,
     ambient: Ambient,
     organization: OrganizationId,
@@ -34,8 +37,9 @@ pub enum Written {
 
 impl Recorder {
     /// A recorder for the holding that `fence` describes.
-    pub fn new(log: EventLog, ambient: Ambient, organization: OrganizationId, session: SessionId, fence: Fence) -> Self {
-        Self { log, ambient, organization, session, fence }
+    pub fn new(context: &Context, organization: OrganizationId, session: SessionId, fence: Fence) -> Self {
+        let Context { db, log, ambient, .. } = context;
+        Self { db: db.clone(), log: log.clone(), ambient: ambient.clone(), organization, session, fence }
     }
 
     /// Records a new state and tells it.
@@ -64,6 +68,7 @@ impl Recorder {
         }
         if state.status == Status::Working && state.reason == Reason::Connected {
             recording.tx.set_last_connected(&self.session, now).await?;
+            recording.tx.end_pairing_links(&self.session, now).await?;
         }
         if let Some(desired) = desired {
             recording.tx.set_desired(&self.organization, &self.session, desired, false, now).await?;
@@ -89,8 +94,13 @@ impl Recorder {
 
     /// Stores received messages with their events, each once however often it comes.
     pub async fn received(&self, messages: &[Inbound]) -> Result<()> {
+        let ignore = self.ignored(messages).await?;
+        let wanted: Vec<_> = messages.iter().filter(|inbound| !ignore.covers(&inbound.chat_jid)).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
         let mut recording = self.log.begin().await?;
-        for inbound in messages {
+        for inbound in wanted {
             if recording.tx.insert_message(&self.message(inbound)).await? {
                 let payload = payload(inbound);
                 let payload = if inbound.from_me { Payload::MessageFromMe(payload) } else { Payload::Message(payload) };
@@ -98,6 +108,14 @@ impl Recorder {
             }
         }
         recording.commit().await
+    }
+
+    /// The session's filters as they are now. Nothing is asked for chats with one person, which none covers.
+    async fn ignored(&self, messages: &[Inbound]) -> Result<Ignore> {
+        if !messages.iter().any(|inbound| Ignore::ALL.covers(&inbound.chat_jid)) {
+            return Ok(Ignore::default());
+        }
+        Ok(self.db.session_by_id(&self.session).await?.map(|row| row.settings.ignore).unwrap_or_default())
     }
 
     /// Records what a receipt or an answer says about messages that were sent from here.

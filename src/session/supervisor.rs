@@ -177,7 +177,7 @@ impl Supervisor {
         for row in db.sessions_to_run(gateway).await? {
             if row.state.status != Status::Starting {
                 recording.tx.set_state(&row.id, None, &state, state.since).await?;
-                recording.tell(&row.organization, &row.id, Payload::SessionStatus(state));
+                recording.tell(&row.organization, &row.id, Payload::SessionStatus(state.clone()));
             }
         }
         recording.commit().await
@@ -253,12 +253,12 @@ impl Supervisor {
     }
 
     async fn start(&self, row: Session) -> Result<()> {
-        let Context { db, log, ambient, gateway, .. } = &*self.context;
+        let Context { db, ambient, gateway, .. } = &*self.context;
         let Some(lease) = db.acquire_lease(&row.id, gateway, ambient.now(), LEASE).await? else {
             return Ok(());
         };
         let fence = Fence { epoch: lease.epoch, generation: row.generation };
-        let recorder = Recorder::new(log.clone(), ambient.clone(), row.organization.clone(), row.id.clone(), fence);
+        let recorder = Recorder::new(&self.context, row.organization.clone(), row.id.clone(), fence);
         let (live, seen) = watch::channel(Live::new(row.state));
         let (commands, inbox) = mpsc::channel(16);
         let cancel = CancellationToken::new();

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, SqlitePool, Transaction};
 
 use crate::domain::clock::Time;
-use crate::domain::ids::{ApiKeyId, GatewayId, OrganizationId, SessionId, WebhookId};
+use crate::domain::ids::{ApiKeyId, GatewayId, OrganizationId, PairingLinkId, SessionId, WebhookId};
 use crate::error::{Error, Result};
 
 /// An open database. Cheap to clone: the pools are shared.
@@ -100,6 +100,7 @@ through!(
     GatewayId: String, GatewayId::new;
     ApiKeyId: String, ApiKeyId::new;
     WebhookId: String, WebhookId::new;
+    PairingLinkId: String, PairingLinkId::new;
     Option<SessionId>: Option<String>, |id| id.map(SessionId::new);
 );
 
@@ -198,7 +199,7 @@ macro_rules! ids {
         }
     )+};
 }
-ids!(SessionId, OrganizationId, GatewayId, ApiKeyId, WebhookId);
+ids!(SessionId, OrganizationId, GatewayId, ApiKeyId, PairingLinkId, WebhookId);
 impl<'a> From<&'a Option<SessionId>> for Arg<'a> {
     fn from(value: &'a Option<SessionId>) -> Self {
         Self::Text(value.as_ref().map(SessionId::as_str))

@@ -6,6 +6,7 @@ use crate::domain::clock::Time;
 use crate::domain::event::{Event, NewEvent};
 use crate::domain::ids::{OrganizationId, SessionId};
 use crate::error::{Error, Result};
+use crate::store::session::read_metadata;
 use crate::store::{Arg, Db, Row, Tx, args, one_of};
 
 fn read(row: &Row) -> Result<Event> {
@@ -19,6 +20,7 @@ fn read(row: &Row) -> Result<Event> {
             timestamp: row.get(4)?,
             payload: serde_json::from_str(&payload).map_err(Error::internal)?,
         },
+        metadata: read_metadata(row, 6)?,
     })
 }
 
@@ -36,6 +38,7 @@ impl Tx {
     /// commits**: the first append of a transaction takes the lock of the organization's row, so another transaction's events come
     /// wholly before or wholly after, and a reader never sees a gap that is filled later. The organizations must have rows.
     pub async fn append_events(&mut self, events: &[NewEvent]) -> Result<Appended> {
+        let metadata = self.metadata_of(events).await?;
         let mut counts: BTreeMap<&OrganizationId, i64> = BTreeMap::new();
         for event in events {
             *counts.entry(&event.organization).or_default() += 1;
@@ -59,7 +62,7 @@ impl Tx {
             sequences.push(*sequence);
             payloads.push(serde_json::to_string(&event.payload).map_err(Error::internal)?);
         }
-        let mut values: Vec<Arg<'_>> = Vec::with_capacity(events.len() * 7);
+        let mut values: Vec<Arg<'_>> = Vec::with_capacity(events.len() * 8);
         for ((event, sequence), payload) in events.iter().zip(&sequences).zip(&payloads) {
             let name = event.payload.name();
             values.extend_from_slice(args![
@@ -69,12 +72,25 @@ impl Tx {
                 &event.session,
                 name,
                 event.timestamp,
-                payload
+                payload,
+                metadata.get(&event.session).and_then(Option::as_deref),
             ]);
         }
-        let head = "INSERT INTO events (organization_id, sequence, id, session_id, name, timestamp, payload) VALUES";
-        self.insert(head, 7, "", &values).await?;
+        let head = "INSERT INTO events (organization_id, sequence, id, session_id, name, timestamp, payload, metadata) VALUES";
+        self.insert(head, 8, "", &values).await?;
         Ok(Appended { sequences, webhooks })
+    }
+
+    /// The metadata of each event's session, as text. Mostly there is one session.
+    async fn metadata_of<'a>(&mut self, events: &'a [NewEvent]) -> Result<HashMap<&'a SessionId, Option<String>>> {
+        let mut found = HashMap::new();
+        for NewEvent { session, .. } in events {
+            if !found.contains_key(session) {
+                let row = self.row("SELECT metadata FROM sessions WHERE id = $1", args![session]).await?;
+                found.insert(session, row.map(|row| row.get(0)).transpose()?.flatten());
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -90,7 +106,7 @@ impl Db {
         names: &[String],
     ) -> Result<Vec<Event>> {
         let mut args = args![organization, after, limit].to_vec();
-        let mut sql = "SELECT sequence, id, session_id, organization_id, timestamp, payload FROM events
+        let mut sql = "SELECT sequence, id, session_id, organization_id, timestamp, payload, metadata FROM events
                        WHERE organization_id = $1 AND sequence > $2"
             .to_owned();
         if !sessions.is_empty() {

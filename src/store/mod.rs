@@ -18,6 +18,7 @@ mod message;
 mod migrate;
 mod open;
 mod organization;
+mod pairing_link;
 mod session;
 mod webhook;
 mod webhook_delivery;

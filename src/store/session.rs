@@ -2,7 +2,7 @@
 
 use crate::domain::clock::Time;
 use crate::domain::ids::{GatewayId, OrganizationId, SessionId};
-use crate::domain::session::{Account, Desired, Fence, Reason, Session, Settings, State, Status};
+use crate::domain::session::{Account, Desired, Fence, Ignore, Metadata, Reason, Session, Settings, State, Status};
 use crate::error::{Error, Result};
 use crate::store::{Db, Row, Tx, args};
 
@@ -10,7 +10,7 @@ macro_rules! columns {
     () => {
         "id, organization_id, gateway_id, created_by_user, label, auto_read, presence_typing, rate_per_min, rate_per_hour, desired, \
          generation, status, status_reason, status_since, status_until, phone_number, wa_jid, wa_lid, is_admin, last_connected_at, \
-         created_at, updated_at"
+         created_at, updated_at, ignore_status, ignore_groups, ignore_channels, ignore_broadcast, metadata, status_data"
     };
 }
 
@@ -34,6 +34,8 @@ fn read(row: &Row) -> Result<Session> {
             presence_typing: row.get(6)?,
             rate_per_min: rate(7)?,
             rate_per_hour: rate(8)?,
+            ignore: Ignore { status: row.get(22)?, groups: row.get(23)?, channels: row.get(24)?, broadcast: row.get(25)? },
+            metadata: read_metadata(row, 26)?,
         },
         desired: row.word(9, Desired::from_word)?,
         generation: row.get(10)?,
@@ -42,6 +44,7 @@ fn read(row: &Row) -> Result<Session> {
             reason: row.word(12, Reason::from_word)?,
             since: row.get(13)?,
             until: row.get(14)?,
+            data: row.get(27)?,
         },
         account,
         is_admin: row.get(18)?,
@@ -49,6 +52,16 @@ fn read(row: &Row) -> Result<Session> {
         created_at: row.get(20)?,
         updated_at: row.get(21)?,
     })
+}
+
+/// A column of metadata; NULL stands for none.
+pub(super) fn read_metadata(row: &Row, index: usize) -> Result<Metadata> {
+    let text: Option<String> = row.get(index)?;
+    text.map_or_else(|| Ok(Metadata::new()), |text| serde_json::from_str(&text).map_err(Error::internal))
+}
+
+fn metadata_text(metadata: &Metadata) -> Result<Option<String>> {
+    (!metadata.is_empty()).then(|| serde_json::to_string(metadata).map_err(Error::internal)).transpose()
 }
 
 impl Db {
@@ -62,6 +75,17 @@ impl Db {
     pub async fn session_by_id(&self, id: &SessionId) -> Result<Option<Session>> {
         let sql = concat!("SELECT ", columns!(), " FROM sessions WHERE id = $1");
         self.row(sql, args![id]).await?.as_ref().map(read).transpose()
+    }
+
+    /// The session that a call with this key has created after `since`, and the hash of what was asked for.
+    pub async fn created_by_key(&self, organization: &OrganizationId, key: &str, since: Time) -> Result<Option<(Session, String)>> {
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            ", idempotency_hash FROM sessions WHERE organization_id = $1 AND idempotency_key = $2 AND created_at > $3"
+        );
+        let Some(row) = self.row(sql, args![organization, key, since]).await? else { return Ok(None) };
+        Ok(Some((read(&row)?, row.get(28)?)))
     }
 
     /// Every session of the organization, oldest first.
@@ -95,8 +119,10 @@ impl Tx {
         let sql = concat!(
             "INSERT INTO sessions (",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
+                     $23, $24, $25, $26, $27, $28)"
         );
+        let metadata = metadata_text(&session.settings.metadata)?;
         let (settings, state, account) = (&session.settings, &session.state, session.account.as_ref());
         let args = args![
             &session.id,
@@ -121,6 +147,12 @@ impl Tx {
             session.last_connected_at,
             session.created_at,
             session.updated_at,
+            settings.ignore.status,
+            settings.ignore.groups,
+            settings.ignore.channels,
+            settings.ignore.broadcast,
+            &metadata,
+            &state.data,
         ];
         self.execute(sql, args).await.map(drop)
     }
@@ -143,10 +175,12 @@ impl Tx {
     ) -> Result<Option<Session>> {
         let sql = concat!(
             "UPDATE sessions SET label = $3, auto_read = $4, presence_typing = $5, rate_per_min = $6, rate_per_hour = $7,
-                    updated_at = $8
+                    updated_at = $8, ignore_status = $9, ignore_groups = $10, ignore_channels = $11, ignore_broadcast = $12,
+                    metadata = $13
              WHERE organization_id = $1 AND id = $2 RETURNING ",
             columns!()
         );
+        let metadata = metadata_text(&settings.metadata)?;
         let args = args![
             organization,
             id,
@@ -156,6 +190,11 @@ impl Tx {
             settings.rate_per_min,
             settings.rate_per_hour,
             now,
+            settings.ignore.status,
+            settings.ignore.groups,
+            settings.ignore.channels,
+            settings.ignore.broadcast,
+            &metadata,
         ];
         self.row(sql, args).await?.as_ref().map(read).transpose()
     }
@@ -182,10 +221,12 @@ impl Tx {
     /// Records where a session stands. With a fence, only while the row's lease and generation are still the fence's: a former holder's
     /// word, and one about wishes of yesterday, is refused. False when nothing was recorded.
     pub async fn set_state(&mut self, id: &SessionId, fence: Option<Fence>, state: &State, now: Time) -> Result<bool> {
-        let sql = "UPDATE sessions SET status = $3, status_reason = $4, status_since = $5, status_until = $6, updated_at = $7
+        let sql = "UPDATE sessions SET status = $3, status_reason = $4, status_since = $5, status_until = $6, updated_at = $7,
+                   status_data = $9
                    WHERE id = $1 AND ($2 IS NULL OR (lease_epoch = $2 AND generation = $8))";
         let (epoch, generation) = (fence.map(|f| f.epoch), fence.map(|f| f.generation));
-        let args = args![id, epoch, state.status.word(), state.reason.word(), state.since, state.until, now, generation];
+        let (status, reason) = (state.status.word(), state.reason.word());
+        let args = args![id, epoch, status, reason, state.since, state.until, now, generation, &state.data];
         Ok(self.execute(sql, args).await? > 0)
     }
 
@@ -206,6 +247,19 @@ impl Tx {
     pub async fn set_last_connected(&mut self, id: &SessionId, at: Time) -> Result<bool> {
         let sql = "UPDATE sessions SET last_connected_at = $2 WHERE id = $1";
         Ok(self.execute(sql, args![id, at]).await? > 0)
+    }
+
+    /// Remembers which call created a session, to answer the same when it is repeated. Older uses of the key, from `until` and before,
+    /// are forgotten.
+    ///
+    /// # Errors
+    /// `Conflict` when the organization has used the key since.
+    pub async fn remember_creation(&mut self, session: &Session, key: &str, hash: &str, until: Time) -> Result<()> {
+        let sql = "UPDATE sessions SET idempotency_key = NULL, idempotency_hash = NULL
+                   WHERE organization_id = $1 AND idempotency_key = $2 AND created_at <= $3";
+        self.execute(sql, args![&session.organization, key, until]).await?;
+        let sql = "UPDATE sessions SET idempotency_key = $3, idempotency_hash = $4 WHERE organization_id = $1 AND id = $2";
+        self.execute(sql, args![&session.organization, &session.id, key, hash]).await.map(drop)
     }
 
     /// Deletes a session with its messages and its device state; its events stay in the log. False when the organization has no such

@@ -23,7 +23,7 @@ use super::device::DeviceStore;
 use super::endpoint::{Endpoint, Mismatch};
 use super::http::Http;
 use super::normalize::{self, Inbound, Origin};
-use super::outgoing;
+use super::{outgoing, passkey};
 use crate::domain::clock::Time;
 use crate::domain::jid::Address;
 use crate::domain::message::{MessageStatus, Receipt};
@@ -56,6 +56,20 @@ pub enum Signal {
     QrExhausted,
     /// A pairing code that was requested earlier is no longer valid.
     CodeExpired,
+    /// WhatsApp wants proof by a passkey of the account.
+    PasskeyRequired {
+        /// Its request: the JSON of `PublicKeyCredentialRequestOptions`.
+        options: String,
+    },
+    /// The passkey was accepted; the code is to be compared with the phone's.
+    PasskeyConfirm {
+        /// The code, `XXXX-XXXX`.
+        code: String,
+        /// Whether the phone shows none, because this device was linked before: nothing is to be compared.
+        known: bool,
+    },
+    /// The passkey step failed.
+    PasskeyFailed,
     /// The phone has accepted; the device reconnects once.
     Paired(Account),
     /// Connected and ready.
@@ -157,7 +171,7 @@ pub struct Connection {
 /// The part of a connection that sends; cheap to clone, usable by many callers; useless once the connection is gone.
 #[derive(Clone)]
 pub struct Sender {
-    client: Arc<Client>,
+    pub(super) client: Arc<Client>,
     waiters: Waiters,
 }
 
@@ -373,6 +387,9 @@ impl Tap {
             EventKind::PairingQrCode,
             EventKind::PairingQrCodesExhausted,
             EventKind::PairingCodeRefresh,
+            EventKind::PairPasskeyRequest,
+            EventKind::PairPasskeyConfirmation,
+            EventKind::PairPasskeyError,
             EventKind::ClientOutdated,
             EventKind::Messages,
             EventKind::Receipt,
@@ -393,6 +410,7 @@ impl Tap {
             Event::PairingQrCode(qr) => Signal::Qr { code: qr.code.clone(), ttl: qr.timeout },
             Event::PairingQrCodesExhausted(_) => Signal::QrExhausted,
             Event::PairingCodeRefresh(_) => Signal::CodeExpired,
+            Event::PairPasskeyRequest(_) | Event::PairPasskeyConfirmation(_) | Event::PairPasskeyError(_) => passkey::signal(event)?,
             Event::ClientOutdated(_) => Signal::Outdated,
             Event::StreamReplaced(_) => Signal::Replaced,
             Event::TemporaryBan(ban) => Signal::Banned { ttl: ban.expire.to_std().unwrap_or_default() },

@@ -4,6 +4,7 @@
 //! - [`endpoint`]: where clients connect, WhatsApp or the sandbox, and how the sandbox is trusted
 //! - [`normalize`]: the library's events as our values; pure
 //! - [`outgoing`]: our messages as the library's; pure
+//! - [`passkey`]: the passkey step of a pairing
 //! - [`device`]: the library's state (keys, ratchets, app state) in our database
 //! - [`http`]: the HTTP client that the library is given
 
@@ -13,6 +14,7 @@ pub mod endpoint;
 pub mod http;
 pub mod normalize;
 pub mod outgoing;
+pub mod passkey;
 
 pub use connection::{Commit, Connection, Signal};
 pub use endpoint::Endpoint;

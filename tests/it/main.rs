@@ -3,6 +3,7 @@
 
 mod crash;
 mod gateway;
+mod link;
 mod rest;
 mod sandbox;
 mod store;

@@ -11,7 +11,7 @@ use pb::subscribe_response::Item as WireItem;
 
 /// A recorded event.
 pub fn event(it: Event) -> pb::Event {
-    let Event { sequence, event } = it;
+    let Event { sequence, event, metadata } = it;
     pb::Event {
         schema: "v1".to_owned(),
         id: event.id,
@@ -20,6 +20,7 @@ pub fn event(it: Event) -> pb::Event {
         organization: event.organization.to_string(),
         timestamp: Some(timestamp(event.timestamp)),
         sequence,
+        metadata,
         payload: Some(payload(event.payload)),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::timestamp;
 use crate::domain::event::Code;
+use crate::domain::pairing_link::{LinkStatus, PairingLink};
 use crate::domain::session::{Reason, Session, State, Status};
 use crate::proto::gateway as pb;
 use crate::service::pairing::Step;
@@ -28,6 +29,12 @@ pub fn session(it: &Session) -> pb::Session {
         last_connected_at: it.last_connected_at.map(timestamp),
         created_at: Some(timestamp(it.created_at)),
         updated_at: Some(timestamp(it.updated_at)),
+        ignore_status: it.settings.ignore.status,
+        ignore_groups: it.settings.ignore.groups,
+        ignore_channels: it.settings.ignore.channels,
+        ignore_broadcast: it.settings.ignore.broadcast,
+        metadata: it.settings.metadata.clone(),
+        replayed: None,
     }
 }
 
@@ -63,6 +70,7 @@ pub fn detail(it: &State) -> pb::StatusDetail {
         message: it.reason.sentence().to_owned(),
         since: Some(timestamp(it.since)),
         until: it.until.map(timestamp),
+        data: it.data.clone(),
     }
 }
 
@@ -89,10 +97,34 @@ pub fn step(it: Step) -> pb::WatchPairingResponse {
             wa_lid: account.wa_lid,
         }),
         Step::Failed(reason) => Update::Failed(failed(reason)),
+        Step::PasskeyRequired(it) => {
+            Update::PasskeyRequired(pb::PasskeyRequest { options: it.code, expires_at: it.expires_at.map(timestamp) })
+        }
+        Step::PasskeyConfirm(it) => {
+            Update::PasskeyConfirm(pb::PasskeyConfirmation { code: it.code, expires_at: it.expires_at.map(timestamp) })
+        }
     };
     pb::WatchPairingResponse { update: Some(update) }
 }
 
 fn failed(reason: Reason) -> pb::PairingFailed {
     pb::PairingFailed { reason: reason.word().to_owned(), message: reason.sentence().to_owned() }
+}
+
+/// A pairing link as it stands at the moment, with its URL when it is new.
+pub fn pairing_link(it: &PairingLink, status: LinkStatus, url: Option<String>) -> pb::PairingLink {
+    let status = match status {
+        LinkStatus::Active => pb::PairingLinkStatus::Active,
+        LinkStatus::Paired => pb::PairingLinkStatus::Paired,
+        LinkStatus::Revoked => pb::PairingLinkStatus::Revoked,
+        LinkStatus::Expired => pb::PairingLinkStatus::Expired,
+    };
+    pb::PairingLink {
+        id: it.id.to_string(),
+        session_id: it.session.to_string(),
+        status: status.into(),
+        created_at: Some(timestamp(it.created_at)),
+        expires_at: Some(timestamp(it.expires_at)),
+        url,
+    }
 }

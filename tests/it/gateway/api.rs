@@ -27,6 +27,7 @@ async fn the_list_is_as_documented(home: Home) {
         "id": session["id"], "organizationId": "org_default", "gatewayId": "gw-test-1", "label": "Support line", "status": "stopped",
         "statusDetail": {"reason": "created", "message": session["statusDetail"]["message"], "since": session["createdAt"]},
         "isAdminSession": false, "autoRead": false, "presenceTyping": true, "ratePerMin": 20, "ratePerHour": 600,
+        "ignoreStatus": false, "ignoreGroups": false, "ignoreChannels": false, "ignoreBroadcast": false, "metadata": {},
         "createdAt": session["createdAt"], "updatedAt": session["updatedAt"],
     });
     assert_eq!(session, &expected, "unset fields are left out, times are numbers");
@@ -113,6 +114,11 @@ async fn organizations_are_apart(home: Home) {
         ("POST", format!("{one}:logout"), None),
         ("GET", format!("{one}/qr"), None),
         ("GET", format!("{one}/me"), None),
+        ("POST", format!("{one}/pairing-links"), Some(json!({}))),
+        ("GET", format!("{one}/pairing-links"), None),
+        ("DELETE", format!("{one}/pairing-links/x"), None),
+        ("POST", format!("{one}/passkey"), Some(json!({"assertion": "{}"}))),
+        ("POST", format!("{one}/passkey:confirm"), Some(json!({}))),
         ("POST", format!("{one}/pairing-code"), Some(json!({"phone": "6281200000001"}))),
         ("POST", format!("{one}/messages"), Some(json!({"type": "text", "to": "6281200000002", "text": "x"}))),
         ("GET", format!("{one}/messages/x"), None),

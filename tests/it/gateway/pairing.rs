@@ -78,6 +78,7 @@ async fn the_watch_tells_it_all(home: Home) {
                     "paired"
                 }
                 Update::Failed(failed) => panic!("{failed:?}"),
+                passkey @ (Update::PasskeyRequired(_) | Update::PasskeyConfirm(_)) => panic!("nobody asked for {passkey:?}"),
             });
         }
     };

@@ -131,6 +131,26 @@ impl PairingService for Fake {
         Ok(Response::new(pb::PairingCode { code: "ABCD-EFGH".into(), expires_at: None }))
     }
 
+    async fn answer_passkey(&self, _: Request<pb::AnswerPasskeyRequest>) -> Answer<()> {
+        Ok(Response::new(()))
+    }
+
+    async fn confirm_passkey(&self, _: Request<pb::ConfirmPasskeyRequest>) -> Answer<()> {
+        Ok(Response::new(()))
+    }
+
+    async fn create_pairing_link(&self, _: Request<pb::CreatePairingLinkRequest>) -> Answer<pb::PairingLink> {
+        Ok(Response::new(pb::PairingLink::default()))
+    }
+
+    async fn list_pairing_links(&self, _: Request<pb::ListPairingLinksRequest>) -> Answer<pb::ListPairingLinksResponse> {
+        Ok(Response::new(pb::ListPairingLinksResponse::default()))
+    }
+
+    async fn revoke_pairing_link(&self, _: Request<pb::RevokePairingLinkRequest>) -> Answer<()> {
+        Ok(Response::new(()))
+    }
+
     async fn watch_pairing(&self, _: Request<pb::WatchPairingRequest>) -> Answer<Self::WatchPairingStream> {
         let status = Update::Status(pb::SessionStatus::ScanQrCode.into());
         let qr = Update::Qr(pb::Qr { code: "2@abc".into(), expires_at: None });

@@ -68,6 +68,7 @@ impl Server {
             audit: None,
             origins: origins.iter().map(|o| (*o).to_owned()).collect(),
             ready: Arc::new(|| Box::pin(async { vec!["database: gone".to_owned()] })),
+            pages: Vec::new(),
             ambient: Ambient::system(),
             shutdown: shutdown.clone(),
         };

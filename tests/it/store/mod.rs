@@ -68,7 +68,7 @@ fn new_session(id: &str, owner: &str) -> Session {
 }
 
 /// Stores a fresh session and its organization.
-async fn stored_session(db: &Db, id: &str, owner: &str) -> Session {
+pub(crate) async fn stored_session(db: &Db, id: &str, owner: &str) -> Session {
     let session = new_session(id, owner);
     let mut tx = db.begin().await.unwrap();
     tx.ensure_organization(&session.organization, NOW).await.unwrap();

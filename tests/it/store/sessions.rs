@@ -1,7 +1,7 @@
 //! Sessions: every field comes back, every organization sees its own, a former holder's word is refused.
 
 use whatsapp_gateway::domain::ids::{GatewayId, SessionId};
-use whatsapp_gateway::domain::session::{Account, Desired, Fence, Reason, Session, Settings, State, Status};
+use whatsapp_gateway::domain::session::{Account, Desired, Fence, Ignore, Reason, Session, Settings, State, Status};
 use whatsapp_gateway::error::Code;
 use whatsapp_gateway::store::Db;
 
@@ -27,10 +27,12 @@ async fn every_field_comes_back(db: Db) {
             presence_typing: false,
             rate_per_min: i32::MAX,
             rate_per_hour: 0,
+            ignore: Ignore { status: true, groups: false, channels: true, broadcast: false },
+            metadata: [("customer".to_owned(), "4711 \"x\"".to_owned())].into(),
         },
         desired: Desired::Running,
         generation: 41,
-        state: State { until: Some(later(3)), ..State::new(Status::Failed, Reason::Banned, later(1)) },
+        state: State { until: Some(later(3)), data: Some("{}".into()), ..State::new(Status::Failed, Reason::Banned, later(1)) },
         account: Some(Account {
             phone_number: "6281".into(),
             wa_jid: "6281@s.whatsapp.net".into(),
@@ -126,7 +128,7 @@ async fn states_are_fenced_by_epoch_and_generation(db: Db) {
     let stored = db.session_by_id(id).await.unwrap().unwrap();
     let expected = Session {
         gateway: two,
-        state: working,
+        state: working.clone(),
         account: Some(account),
         last_connected_at: Some(later(12)),
         updated_at: later(13),
