@@ -65,7 +65,7 @@ const fn computed(name: &'static str, kind: Kind, default_words: &'static str, h
 }
 
 /// Every setting, in the order in which people meet them.
-pub const SETTINGS: [Setting; 20] = [
+pub const SETTINGS: [Setting; 21] = [
     setting("listen", Kind::Plain, "127.0.0.1:8080", "address and port that serve gRPC, gRPC-Web and REST, in plain HTTP"),
     setting("data_dir", Kind::Plain, "data", "directory for what the gateway keeps in files"),
     computed(
@@ -91,6 +91,7 @@ pub const SETTINGS: [Setting; 20] = [
         "the first api-key: `wa_` and at least 24 letters or digits; without it one is made at the first start",
     ),
     setting("cors_origins", Kind::List, "", "origins whose browser pages may call, separated by commas; `*` means all"),
+    setting("docs", Kind::Switch, "true", "serve the API's page at `/docs`, and its description at `/api/v1/openapi.json` and `.yaml`"),
     setting("max_connections", Kind::Plain, "10000", "client connections at a time, 1 to 1000000"),
     setting("sandbox", Kind::Switch, "false", "connect sessions to a built-in WhatsApp simulator instead of WhatsApp"),
     setting("sandbox_listen", Kind::Plain, "127.0.0.1:8088", "address and port of the built-in simulator"),

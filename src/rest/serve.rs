@@ -45,6 +45,7 @@ use crate::domain::clock::Ambient;
 use crate::domain::principal::Principal;
 use crate::error::Error;
 use crate::rest::Rest;
+use crate::rest::docs::Docs;
 use crate::rest::response::{Failure, content};
 
 /// Tells what keeps the program from being ready; nothing when it is.
@@ -60,6 +61,8 @@ pub struct Edge {
     pub authenticator: Authenticator,
     /// Origins of browsers that may call, such as `https://console.example.org`; none means no CORS, `*` means all.
     pub origins: Vec<String>,
+    /// Whether `/docs` and the description of the API are served.
+    pub docs: bool,
     /// Answers `/readyz`.
     pub ready: Ready,
     /// For request ids.
@@ -82,6 +85,7 @@ pub type EdgeService = BoxCloneSyncService<Request<Body>, Response<Body>, Infall
 struct Doors {
     grpc: Calls,
     rest: Rest,
+    docs: Option<Docs>,
     ready: Ready,
 }
 
@@ -95,7 +99,8 @@ impl Edge {
         let guard = Guard::new(Gate::new(&pool, self.authenticator)?, self.routes);
         let grpc = Calls::new(&pool, guard, self.shutdown);
         let rest = Rest::new(self.descriptors, grpc.clone())?;
-        let doors = Doors { grpc, rest, ready: self.ready };
+        let docs = self.docs.then(|| Docs::new(self.descriptors)).transpose()?;
+        let doors = Doors { grpc, rest, docs, ready: self.ready };
         let inner = service_fn(move |request| {
             let doors = doors.clone();
             async move { Ok::<_, Infallible>(doors.answer(request).await) }
@@ -167,7 +172,10 @@ impl Doors {
                     }
                 }
             }
-            _ => self.rest.answer(request).await,
+            _ => match self.docs.as_ref().and_then(|docs| docs.answer(&request)) {
+                Some(page) => page,
+                None => self.rest.answer(request).await,
+            },
         }
     }
 }

@@ -66,6 +66,7 @@ impl Server {
             routes: fake::routes().add_service(health).add_service(reflection.build_v1().unwrap()),
             authenticator: authenticator(),
             origins: origins.iter().map(|o| (*o).to_owned()).collect(),
+            docs: true,
             ready: Arc::new(|| Box::pin(async { vec!["database: gone".to_owned()] })),
             ambient: Ambient::system(),
             shutdown: shutdown.clone(),
