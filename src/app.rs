@@ -134,6 +134,7 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
     });
     bootstrap(&service, &config).await?;
 
+    supervisor.adopt().await?;
     let now = ambient.now();
     let row = Gateway { id: gateway, address: config.advertise_address.clone(), started_at: now, heartbeat_at: now, sessions: 0 };
     db.heartbeat(&row).await?;

@@ -142,11 +142,15 @@ mod tests {
 
     type Items = Pin<Box<dyn Stream<Item = Result<SubscribeResponse, Status>> + Send>>;
 
+    type Given = Result<SubscribeResponse, Status>;
+    /// The credential and the cursor of a call.
+    type Asked = (Option<String>, Option<i64>);
+
     /// Gives one prepared stream after the other and notes what each was asked for.
     #[derive(Clone)]
     struct Scripted {
-        streams: Arc<Mutex<Vec<Vec<Result<SubscribeResponse, Status>>>>>,
-        asked: Arc<Mutex<Vec<(Option<String>, Option<i64>)>>>,
+        streams: Arc<Mutex<Vec<Vec<Given>>>>,
+        asked: Arc<Mutex<Vec<Asked>>>,
     }
 
     #[tonic::async_trait]

@@ -29,8 +29,8 @@ pub struct Filter {
 /// What a follower gets next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// An event.
-    Event(Event),
+    /// An event; boxed, for heartbeats are small.
+    Event(Box<Event>),
     /// Nothing happened for a while; everything up to this sequence has been given.
     Heartbeat(i64),
 }
@@ -106,7 +106,7 @@ impl Follower {
         loop {
             if let Some(event) = self.read.pop_front() {
                 self.cursor = event.sequence;
-                return Ok(Item::Event(event));
+                return Ok(Item::Event(Box::new(event)));
             }
             self.bell.mark_unchanged();
             let read = self.read_on().await?;

@@ -52,8 +52,7 @@ use crate::domain::clock::{Ambient, Time};
 use crate::domain::jid::{Address, Kind, phone_digits};
 use crate::error::{Code, Error, Result};
 
-/// The number that a device logs in with before it is paired. No account can have it.
-pub const PLACEHOLDER: &str = "10000000000";
+pub use crate::domain::jid::PLACEHOLDER;
 
 /// How long a control operation waits for the device that it links.
 const LINK_DEADLINE: Duration = Duration::from_secs(20);
@@ -338,13 +337,10 @@ impl Sandbox {
         let number = phone_digits("phoneNumber", number)?;
         let with = with.map(|with| Address::parse("with", with)).transpose()?;
         let world = self.inner.world();
-        let chat = match &with {
-            // A chat with nobody we know is an empty one.
-            Some(with) => {
-                Some(world.resolve("with", with).map_or_else(|_| with.to_string(), |number| Address::phone(number).to_string()))
-            }
-            None => None,
-        };
+        // A chat with nobody we know is an empty one.
+        let chat = with.map(|with| {
+            world.resolve("with", &with).map_or_else(|_| with.to_string(), |number| Address::phone(number).to_string())
+        });
         let account = world.known(&number)?;
         let rows = account.messages.values().map(|row| &row.shown);
         Ok(rows.filter(|row| chat.as_ref().is_none_or(|chat| row.chat == *chat)).cloned().collect())

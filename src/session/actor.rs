@@ -90,7 +90,14 @@ impl Actor {
             };
             self.live.send_modify(|live| *live = Live::new(live.state));
             let over = match outcome {
-                Outcome::Cancelled | Outcome::Fenced => true,
+                Outcome::Cancelled => {
+                    // When the gateway stops, the session is wanted still, and no longer `working`. (When a caller stopped it, the row
+                    // says so already, and this write is fenced off.)
+                    let state = State::new(Status::Starting, Reason::Waiting, self.now());
+                    let _ = tokio::time::timeout(Duration::from_secs(2), self.show(state)).await;
+                    true
+                }
+                Outcome::Fenced => true,
                 Outcome::Logout(done) => {
                     let over = self.end(Status::LoggedOut, Reason::LoggedOut).await;
                     let _ = done.send(());
@@ -380,7 +387,7 @@ impl Actor {
             Ok(true) => {}
             Ok(false) => return true,
             Err(e) => {
-                tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's state could not be recorded")
+                tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's state could not be recorded");
             }
         }
         let next = Instant::now() + wait;

@@ -15,8 +15,9 @@ use super::actor::{Actor, Command};
 use super::live::Live;
 use super::recorder::Recorder;
 use crate::domain::clock::Ambient;
+use crate::domain::event::Payload;
 use crate::domain::ids::{GatewayId, SessionId};
-use crate::domain::session::{Fence, Session};
+use crate::domain::session::{Fence, Reason, Session, State, Status};
 use crate::error::Result;
 use crate::event::EventLog;
 use crate::store::{Cipher, Db};
@@ -145,7 +146,7 @@ impl Supervisor {
     pub async fn forget(&self, session: &SessionId) -> Result<()> {
         self.stop(session).await;
         let Context { db, cipher, .. } = &*self.context;
-        Ok(DeviceStore::new(db.clone(), session.clone(), cipher).wipe().await?)
+        DeviceStore::new(db.clone(), session.clone(), cipher).wipe().await
     }
 
     /// Ends a session's actor and waits until it is gone.
@@ -165,6 +166,21 @@ impl Supervisor {
             tracing::warn!(%session, "the session did not stop in time and was cut");
             self.lock().remove(session);
         }
+    }
+
+    /// Takes back what the rows of this gateway's sessions say of a former life: nothing runs yet, so nothing is `working`. To be called
+    /// once, before anybody can ask.
+    pub async fn adopt(&self) -> Result<()> {
+        let Context { db, log, ambient, gateway, .. } = &*self.context;
+        let state = State::new(Status::Starting, Reason::Waiting, ambient.now());
+        let mut recording = log.begin().await?;
+        for row in db.sessions_to_run(gateway).await? {
+            if row.state.status != Status::Starting {
+                recording.tx.set_state(&row.id, None, &state, state.since).await?;
+                recording.tell(&row.organization, &row.id, Payload::SessionStatus(state));
+            }
+        }
+        recording.commit().await
     }
 
     /// Supervises until `cancel`, then ends all actors in good order. Must not be run twice.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 use wacore::types::events::{Event, EventHandler, EventInterest, EventKind, InboundMessage, Subscription};
 use whatsapp_rust::client::Client;
-use whatsapp_rust::pair_code::PairCodeOptions;
+use whatsapp_rust::pair_code::{PairCodeOptions, PairCodeRejection};
 use whatsapp_rust::send::SendOptions;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::transport::TokioWebSocketTransportFactory;
@@ -317,7 +317,9 @@ impl Sender {
         match Box::pin(self.client.pair_with_code(options)).await {
             Ok(code) => Ok((code, Duration::from_secs(180))),
             Err(e) if e.lost_the_flow_to_another_request() => Err(CodeError::Outstanding),
-            Err(e) if e.rejection().is_some_and(|r| r.is_throttled()) => Err(CodeError::Throttled { wait: e.backoff() }),
+            Err(e) if e.rejection().is_some_and(PairCodeRejection::is_throttled) => {
+                Err(CodeError::Throttled { wait: e.backoff() })
+            }
             Err(e) => Err(CodeError::Refused(e.to_string())),
         }
     }
@@ -402,7 +404,7 @@ impl Tap {
                 let messages: Vec<_> = batch.iter().filter_map(normalize::inbound).collect();
                 (!messages.is_empty()).then_some(Signal::Messages(messages))?
             }
-            Event::UndecryptableMessage(it) => Signal::Undecryptable { wa_message_id: it.info.id.to_string() },
+            Event::UndecryptableMessage(it) => Signal::Undecryptable { wa_message_id: it.info.id.clone() },
             Event::ServerAck(ack) if ack.class.as_deref() == Some("message") => {
                 let ack = Ack {
                     wa_message_id: ack.id.clone(),

@@ -61,7 +61,7 @@ pub fn inbound(message: &InboundMessage) -> Option<Inbound> {
         _ => plain(&source.chat),
     };
     Some(Inbound {
-        wa_message_id: info.id.to_string(),
+        wa_message_id: info.id.clone(),
         chat_jid,
         sender_jid: canonical(&source.sender, source.sender_alt.as_ref()),
         sender_lid: lid_of(source),
@@ -128,7 +128,6 @@ fn content(message: &wa::Message) -> Option<(&'static str, Option<String>)> {
     macro_rules! kinds {
         ($($field:ident = $kind:literal, $body:expr;)+) => {
             $(if let Some(found) = message.$field.as_option() {
-                #[expect(clippy::redundant_closure_call, reason = "one line per kind reads as a table")]
                 return Some(($kind, ($body)(found)));
             })+
         };

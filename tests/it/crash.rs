@@ -32,7 +32,6 @@ async fn postgres() {
 
 async fn fifty_kills(engine: Engine) {
     let seed = std::env::var("WAGW_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_261_123);
-    println!("WAGW_TEST_SEED={seed}");
     let mut world = World::new(engine, seed).await;
     world.start().await;
     for number in [SHOP, BUDI] {
@@ -52,6 +51,7 @@ struct World {
     ports: [u16; 2],
     child: Option<Child>,
     http: reqwest::Client,
+    seed: u64,
     random: u64,
     kills: u32,
 }
@@ -67,6 +67,7 @@ impl World {
             ports: [free(), free()],
             child: None,
             http: reqwest::Client::builder().timeout(Duration::from_secs(35)).build().unwrap(),
+            seed,
             random: seed,
             kills: 0,
         }
@@ -120,7 +121,12 @@ impl World {
     fn fail(&self, why: &str) -> ! {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(60).collect();
-        panic!("after {} kills: {why}\n{}", self.kills, tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        panic!(
+            "WAGW_TEST_SEED={}, after {} kills: {why}\n{}",
+            self.seed,
+            self.kills,
+            tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+        );
     }
 
     /// One call; `None` when there was no answer.
@@ -202,7 +208,8 @@ impl World {
                 }
                 None => {
                     // Not paired, so it offers codes again; it is not the one to go on with.
-                    self.until(&path, "a code or the pairing", |s| s["status"] == "scan_qr_code" || s["status"] == "working").await;
+                    self.until(&path, "a code or the pairing", |s| s["status"] == "scan_qr_code" || s["status"] == "working")
+                        .await;
                     self.insist("DELETE", &path, Value::Null, &[204]).await;
                 }
             }
@@ -274,14 +281,22 @@ impl World {
         for text in answered.keys() {
             let body = json!({"type": "text", "to": BUDI, "text": text});
             let wait = async {
-                while !matches!(self.call("POST", &format!("{session}/messages"), Some(&body), Some(text)).await, Some((200, _))) {}
+                while !matches!(self.call("POST", &format!("{session}/messages"), Some(&body), Some(text)).await, Some((200, _)))
+                {
+                }
             };
             if tokio::time::timeout(PATIENCE, wait).await.is_err() {
                 self.fail(&format!("`{text}` could not be sent in the end"));
             }
         }
         // One more each way: the ratchets still turn.
-        self.insist("POST", &format!("/sandbox/v1/phones/{BUDI}/messages"), json!({"to": SHOP, "text": "the last question"}), &[201]).await;
+        self.insist(
+            "POST",
+            &format!("/sandbox/v1/phones/{BUDI}/messages"),
+            json!({"to": SHOP, "text": "the last question"}),
+            &[201],
+        )
+        .await;
         let events = "/api/v1/events?events=message&limit=1000";
         let has_last = |e: &Value| e["data"].as_array().unwrap().iter().any(|e| e["payload"]["body"] == "the last question");
         let log = self.until(events, "the last question", has_last).await;

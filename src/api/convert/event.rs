@@ -32,7 +32,7 @@ pub fn position(cursor: i64, bounds: Bounds) -> pb::SubscribeResponse {
 /// Any other item of a stream.
 pub fn item(it: Item) -> pb::SubscribeResponse {
     let item = match it {
-        Item::Event(it) => WireItem::Event(event(it)),
+        Item::Event(it) => WireItem::Event(event(*it)),
         Item::Heartbeat(sequence) => WireItem::Heartbeat(pb::Heartbeat { sequence }),
     };
     pb::SubscribeResponse { item: Some(item) }

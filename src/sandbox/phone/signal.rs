@@ -206,7 +206,7 @@ fn bundle(to: &Place, offer: &Offer) -> Result<PreKeyBundle, CipherError> {
         Some((id, bytes)) => Some((PreKeyId::from(*id), key(bytes)?)),
         None => None,
     };
-    let signature = offer.signed.signature.0.as_slice().try_into().map_err(|_| CipherError::Key)?;
+    let signature = offer.signed.signature.0.as_slice().into();
     Ok(PreKeyBundle::new(
         offer.registration_id,
         u32::from(to.device).into(),

@@ -25,7 +25,7 @@ pub(in crate::sandbox) fn jid(node: &Node, key: &str) -> Option<Jid> {
 /// The content as bytes; empty when there is none.
 pub(in crate::sandbox) fn bytes(node: &Node) -> Vec<u8> {
     match &node.content {
-        Some(NodeContent::Bytes(bytes)) => bytes.to_vec(),
+        Some(NodeContent::Bytes(bytes)) => bytes.clone(),
         Some(NodeContent::String(text)) => text.as_bytes().to_vec(),
         _ => Vec::new(),
     }

@@ -197,7 +197,7 @@ impl Peer {
             Event::Messages(batch) => batch
                 .iter()
                 .find(|message| message.message.conversation.as_deref() == Some(text))
-                .map(|message| (message.info.id.to_string(), message.info.is_offline)),
+                .map(|message| (message.info.id.clone(), message.info.is_offline)),
             _ => None,
         })
         .await

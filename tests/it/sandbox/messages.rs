@@ -64,7 +64,7 @@ async fn a_reading_device_moves_the_phones_message_to_read() {
             Event::Messages(batch) => batch
                 .iter()
                 .find(|message| message.message.conversation.as_deref() == Some("read me"))
-                .map(|message| (message.info.id.to_string(), message.info.source.chat.clone())),
+                .map(|message| (message.info.id.clone(), message.info.source.chat.clone())),
             _ => None,
         })
         .await;
