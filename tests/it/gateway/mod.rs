@@ -47,6 +47,11 @@ impl Home {
 
     /// Starts a gateway here.
     pub(crate) async fn start(&self) -> Gateway {
+        self.start_with(&[]).await
+    }
+
+    /// Starts a gateway here with further settings.
+    pub(crate) async fn start_with(&self, more: &[(&str, &str)]) -> Gateway {
         let settings = [
             ("WAGW_LISTEN", "127.0.0.1:0".to_owned()),
             ("WAGW_SANDBOX", "true".to_owned()),
@@ -58,7 +63,8 @@ impl Home {
             ("WAGW_ENCRYPTION_KEY", "0123456789abcdef".repeat(4)),
             ("WAGW_CORS_ORIGINS", "https://console.example.org".to_owned()),
         ];
-        let env = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let env = settings.into_iter().chain(more).map(|(name, value)| (name.to_owned(), value)).collect();
         let config = config::load(&Flags::default(), &env).unwrap().config;
         let lifecycle = Lifecycle::new(Duration::from_secs(10));
         let running = app::start(config, Ambient::system(), &lifecycle).await.unwrap();
