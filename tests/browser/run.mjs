@@ -72,8 +72,9 @@ try {
   page.on("request", (request) => asked.add(new URL(request.url()).origin));
   await page.goto(`${base}/docs`);
   await page.getByRole("button", { name: "Authorize" }).click();
-  await page.getByLabel("auth-bearer-value").fill(KEY);
-  await page.getByLabel("Apply credentials").first().click();
+  const bearer = page.locator(".auth-container").filter({ has: page.getByLabel("auth-bearer-value") });
+  await bearer.getByLabel("auth-bearer-value").fill(KEY);
+  await bearer.getByLabel("Apply credentials").click();
   await page.getByRole("button", { name: "Close" }).first().click();
   await page.locator("#operations-SessionService-listSessions .opblock-summary-control").click();
   await page.getByRole("button", { name: "Try it out" }).click();
