@@ -15,7 +15,8 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use crate::api::auth::Authenticator;
-use crate::api::{api_keys, events, messages, pairing, sessions};
+use crate::api::login::{Logins, lookup};
+use crate::api::{admin, api_keys, events, messages, pairing, sessions};
 use crate::config::{Config, Network};
 use crate::domain::clock::Ambient;
 use crate::domain::gateway::Gateway;
@@ -24,6 +25,7 @@ use crate::event::EventLog;
 use crate::event::hub::Hub;
 use crate::lifecycle::Lifecycle;
 use crate::proto;
+use crate::proto::gateway::admin_service_server::AdminServiceServer;
 use crate::proto::gateway::api_key_service_server::ApiKeyServiceServer;
 use crate::proto::gateway::event_service_server::EventServiceServer;
 use crate::proto::gateway::message_service_server::MessageServiceServer;
@@ -33,7 +35,8 @@ use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
 use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
 use crate::sandbox::control::Control;
 use crate::sandbox::{Sandbox, SandboxConfig};
-use crate::service::{Parts, Service};
+use crate::service::audit::Audit;
+use crate::service::{KeyCache, Parts, Service};
 use crate::session::{Context, Supervisor};
 use crate::store::cipher::Key;
 use crate::store::{Cipher, Db, Options};
@@ -48,6 +51,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// How often old events are pruned, and how many of one organization at a time.
 const PRUNE: (Duration, i64) = (Duration::from_secs(60), 1000);
+
+/// How long entries of the audit log are kept.
+const AUDIT_RETENTION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What the simulator on its own needs to know.
 #[derive(Debug)]
@@ -131,6 +137,7 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
         ambient: ambient.clone(),
         gateway: gateway.clone(),
         tasks: TaskTracker::new(),
+        keys: KeyCache::default(),
     });
     bootstrap(&service, &config).await?;
 
@@ -147,7 +154,9 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
         Ok(())
     });
 
-    let edge = edge(&service, sandbox.clone(), &config, ambient, db.clone(), lifecycle.draining())?;
+    let (audit, writer) = Audit::new(db.clone(), ambient.clone());
+    lifecycle.spawn_vital("audit", writer.run(lifecycle.draining()));
+    let edge = edge(&service, audit, sandbox.clone(), &config, ambient, db.clone(), lifecycle.draining())?;
     let limits = Limits { connections: config.max_connections, ..Limits::default() };
     lifecycle.spawn_vital("edge", serve_edge(listener, edge, limits, lifecycle.draining()));
     tracing::info!(%address, gateway = %config.gateway_id, sandbox = sandbox.is_some(), "serving gRPC, gRPC-Web and REST");
@@ -175,7 +184,7 @@ pub async fn sandbox(
     let made = api_key.is_none().then(|| SecretString::from(crate::domain::api_key::generate(&ambient)));
     let hash = api_key.as_ref().or(made.as_ref()).map(|key| crate::domain::api_key::hash(key.expose_secret()));
     let authenticator = Authenticator::new(move |secret| {
-        let known = Some(crate::domain::api_key::hash(&secret)) == hash;
+        let known = hash.is_some_and(|hash| crate::domain::api_key::same(&crate::domain::api_key::hash(&secret), &hash));
         Box::pin(async move {
             Ok(known.then(|| crate::domain::principal::Principal::local(OrganizationId::new(DEFAULT_ORGANIZATION))))
         })
@@ -185,6 +194,7 @@ pub async fn sandbox(
         descriptors: proto::DESCRIPTORS,
         routes: with_standard(routes)?,
         authenticator,
+        audit: None,
         origins: Vec::new(),
         docs: false,
         ready: Arc::new(|| Box::pin(async { Vec::new() })),
@@ -281,6 +291,7 @@ async fn bootstrap(service: &Service, config: &Config) -> anyhow::Result<()> {
 
 fn edge(
     service: &Service,
+    audit: Audit,
     sandbox: Option<Sandbox>,
     config: &Config,
     ambient: Ambient,
@@ -291,20 +302,19 @@ fn edge(
         .add_service(PairingServiceServer::new(pairing::Pairing(service.clone())))
         .add_service(MessageServiceServer::new(messages::Messages(service.clone())))
         .add_service(EventServiceServer::new(events::Events(service.clone())))
-        .add_service(ApiKeyServiceServer::new(api_keys::ApiKeys(service.clone())));
+        .add_service(ApiKeyServiceServer::new(api_keys::ApiKeys(service.clone())))
+        .add_service(AdminServiceServer::new(admin::Admin(service.clone())));
     if let Some(sandbox) = sandbox {
         routes = routes.add_service(SandboxServiceServer::new(Control::new(sandbox)));
     }
-    let lookup = service.clone();
-    let authenticator = Authenticator::new(move |secret| {
-        let service = lookup.clone();
-        Box::pin(async move { service.authenticate(&secret).await })
-    });
+    let logins = config.login.clone().map(|issuer| Logins::new(issuer, ambient.clone())).transpose()?;
+    let authenticator = Authenticator::new(lookup(service.clone(), logins));
     let (ready_db, stopping) = (db, draining.clone());
     let edge = Edge {
         descriptors: proto::DESCRIPTORS,
         routes: with_standard(routes)?,
         authenticator,
+        audit: Some(audit),
         origins: config.cors_origins.clone(),
         docs: config.docs,
         ready: Arc::new(move || {
@@ -354,6 +364,11 @@ async fn prune(db: Db, ambient: Ambient, retention: Duration, draining: Cancella
     let mut turn = interval(every);
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while draining.run_until_cancelled(turn.tick()).await.is_some() {
+        match db.prune_audit(ambient.now().minus(AUDIT_RETENTION), batch).await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "old entries of the audit log were pruned"),
+            Err(e) => tracing::error!(error = %e, cause = ?e.cause(), "the audit log could not be pruned"),
+        }
         match db.prune_events(ambient.now().minus(retention), batch).await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "old events were pruned"),

@@ -118,7 +118,8 @@ async fn call(line: &mut Line, target: &Target) {
         }
         Line::Http(http) if target.door == Door::GrpcWeb => {
             let method = if target.session.is_some() { "GetSession" } else { "ListSessions" };
-            let message = prost::Message::encode_to_vec(&GetSessionRequest { session: target.session.clone().unwrap_or_default() });
+            let message =
+                prost::Message::encode_to_vec(&GetSessionRequest { session: target.session.clone().unwrap_or_default() });
             let mut frame = vec![0];
             frame.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
             frame.extend_from_slice(&message);

@@ -5,7 +5,11 @@
 //! The server is a process of its own, so that its user and system time are what is counted. Rows of the *edge alone* answer from
 //! memory and take any credential; rows *with auth and SQL* look the api-key up and read the sessions in SQLite, through the same use
 //! cases for the hand-written handler and for ours. Nothing is logged.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark says what is wrong by failing, and its table is its purpose")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark says what is wrong by failing, and its table is its purpose"
+)]
 
 mod hand;
 mod load;
@@ -38,8 +42,13 @@ fn main() {
     }
     let seconds: f64 = std::env::var("WAGW_BENCH_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(2.0);
     let program = std::env::current_exe().unwrap();
-    let mut child =
-        Command::new(program).env(SERVER, "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut child = Command::new(program)
+        .env(SERVER, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let addresses: Addresses = serde_json::from_str(&line).unwrap();
@@ -56,7 +65,10 @@ async fn compare(addresses: &Addresses, server: u32, time: Duration) {
         ("with auth and SQL", &addresses.hand_sql, &addresses.edge_sql, [2.0, 2.0]),
     ] {
         for (what, one, aim) in [("list", None, aims[0]), ("get", Some(addresses.session.clone()), aims[1])] {
-            println!("\n{title}: {what}\n{:12} {:>10} {:>8} {:>10} {:>10} {:>9}", "", "CPU µs", "ratio", "mean µs", "p99 µs", "req/s");
+            println!(
+                "\n{title}: {what}\n{:12} {:>10} {:>8} {:>10} {:>10} {:>9}",
+                "", "CPU µs", "ratio", "mean µs", "p99 µs", "req/s"
+            );
             let doors = [Door::Hand, Door::Rest, Door::Grpc, Door::GrpcWeb];
             let target = |door| Target {
                 door,

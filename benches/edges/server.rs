@@ -57,7 +57,11 @@ pub(crate) async fn run() {
     let caller = Principal::local(OrganizationId::new("org_default"));
     for n in 0..SESSIONS {
         let label = Some(format!("Support line {n}"));
-        running.service.create_session(&caller, NewSession { label, auto_read: None, presence_typing: None, start: false }).await.unwrap();
+        running
+            .service
+            .create_session(&caller, NewSession { label, auto_read: None, presence_typing: None, start: false })
+            .await
+            .unwrap();
     }
     let sessions = Arc::new(running.service.list_sessions(&caller).await.unwrap());
     let addresses = Addresses {
@@ -89,9 +93,8 @@ async fn edge(sessions: Arc<Vec<Session>>) -> String {
     let edge = Edge {
         descriptors: DESCRIPTORS,
         routes: Routes::new(SessionServiceServer::new(Memory(sessions))),
-        authenticator: Authenticator::new(|_| {
-            Box::pin(async { Ok(Some(Principal::local(OrganizationId::new("org_default")))) })
-        }),
+        authenticator: Authenticator::new(|_| Box::pin(async { Ok(Some(Principal::local(OrganizationId::new("org_default")))) })),
+        audit: None,
         origins: Vec::new(),
         docs: false,
         ready: Arc::new(|| Box::pin(async { Vec::new() })),

@@ -6,12 +6,13 @@ use super::convert::api_key::{api_key, capabilities};
 use super::convert::time;
 use super::principal;
 use super::status::to_status;
-use crate::domain::ids::ApiKeyId;
+use crate::domain::ids::{ApiKeyId, SessionId};
 use crate::proto::gateway::api_key_service_server::ApiKeyService;
 use crate::proto::gateway::{
     CreateApiKeyRequest, CreateApiKeyResponse, ListApiKeysRequest, ListApiKeysResponse, RevokeApiKeyRequest,
 };
 use crate::service::Service;
+use crate::service::api_key::NewApiKey;
 
 /// The gRPC face of api-keys.
 #[derive(Clone)]
@@ -21,9 +22,14 @@ pub struct ApiKeys(pub Service);
 impl ApiKeyService for ApiKeys {
     async fn create_api_key(&self, request: Request<CreateApiKeyRequest>) -> Result<Response<CreateApiKeyResponse>, Status> {
         let caller = &principal(&request)?;
-        let CreateApiKeyRequest { name, capabilities: named, expires_at } = request.get_ref();
-        let set = capabilities(named).map_err(to_status)?;
-        let made = self.0.create_api_key(caller, name, set, expires_at.as_ref().map(time)).await;
+        let CreateApiKeyRequest { name, capabilities: named, expires_at, sessions } = request.get_ref();
+        let new = NewApiKey {
+            name: name.clone(),
+            capabilities: capabilities(named).map_err(to_status)?,
+            sessions: Some(sessions.iter().map(SessionId::new).collect()).filter(|all: &Vec<_>| !all.is_empty()),
+            expires_at: expires_at.as_ref().map(time),
+        };
+        let made = self.0.create_api_key(caller, new).await;
         let (key, secret) = made.map_err(to_status)?;
         Ok(Response::new(CreateApiKeyResponse { api_key: Some(api_key(&key)), secret }))
     }

@@ -29,12 +29,11 @@ impl Authenticator {
         Self { lookup: Arc::new(lookup) }
     }
 
-    /// The caller that the headers name.
+    /// The caller that shows `token`.
     ///
     /// # Errors
-    /// `unauthorized` without a credential or with one that is not valid; what the lookup itself fails with.
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal> {
-        let token = token(headers)?;
+    /// `unauthorized` for one that is not valid; what the lookup itself fails with.
+    pub(super) async fn authenticate(&self, token: String) -> Result<Principal> {
         (self.lookup)(token).await?.ok_or_else(|| unauthorized("the credential is not valid"))
     }
 }
@@ -44,7 +43,10 @@ fn unauthorized(what: &str) -> Error {
 }
 
 /// The credential in `authorization`, which takes precedence, or in `x-api-key`.
-fn token(headers: &HeaderMap) -> Result<String> {
+///
+/// # Errors
+/// `unauthorized` without a credential.
+pub(super) fn token(headers: &HeaderMap) -> Result<String> {
     let text = match (headers.get(header::AUTHORIZATION), headers.get("x-api-key")) {
         (Some(value), _) => {
             let value = value.to_str().map_err(|_| unauthorized("the `authorization` header is not readable"))?;

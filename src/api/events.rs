@@ -40,7 +40,7 @@ impl EventService for Events {
         let caller = principal(&request)?;
         let ListEventsRequest { after, limit, sessions, events } = request.into_inner();
         let limit = if limit == 0 { PAGE } else { i64::from(limit) };
-        let page = self.0.list_events(&caller, &filter(sessions, events), after, limit).await.map_err(to_status)?;
+        let page = self.0.list_events(&caller, filter(sessions, events), after, limit).await.map_err(to_status)?;
         Ok(Response::new(ListEventsResponse { data: page.0.into_iter().map(event).collect(), next_cursor: page.1 }))
     }
 }

@@ -1,21 +1,29 @@
-//! Authorization, once: what each method requires is read from the descriptors, and every call passes here.
+//! Authorization, once: what each method requires is read from the descriptors, and every call passes here. What is done with the
+//! capability `manage` or the platform's role, and what is refused, goes from here into the audit log.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response};
 use prost_reflect::DescriptorPool;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service;
 
-use crate::api::auth::Authenticator;
-use crate::api::status::to_status;
+use crate::api::attempts::{Attempts, Peer};
+use crate::api::auth::{Authenticator, token};
+use crate::api::layers::RequestId;
+use crate::api::record::{Recorded, record};
+use crate::api::status::{by_code, to_status};
+use crate::domain::audit::Actor;
+use crate::domain::clock::Ambient;
 use crate::domain::principal::{Capability, Principal};
 use crate::error::{Code, Error, Result};
 use crate::proto::gateway::Capability as Declared;
+pub use crate::service::audit::Audit;
+use crate::service::audit::Deed;
 
 /// What a method asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,25 +40,41 @@ enum Need {
 pub struct Checked {
     method: String,
     principal: Option<Principal>,
+    peer: Option<Peer>,
+}
+
+/// What is known of a method.
+#[derive(Debug)]
+struct Known {
+    need: Need,
+    /// Set for methods whose calls are recorded.
+    recorded: Option<Arc<Recorded>>,
 }
 
 /// Decides who may call what. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    needs: Arc<HashMap<String, Need>>,
+    methods: Arc<HashMap<String, Known>>,
     authenticator: Authenticator,
+    attempts: Attempts,
+    audit: Option<Audit>,
 }
 
 impl Gate {
-    /// Reads what each method requires.
+    /// Reads what each method requires. With `audit`, what is done and what is refused is recorded.
     ///
     /// # Errors
     /// A method that declares no `requires`, or a descriptor set that cannot be read.
-    pub fn new(pool: &DescriptorPool, authenticator: Authenticator) -> anyhow::Result<Self> {
+    pub fn new(
+        pool: &DescriptorPool,
+        authenticator: Authenticator,
+        ambient: Ambient,
+        audit: Option<Audit>,
+    ) -> anyhow::Result<Self> {
         let requires = pool
             .get_extension_by_name("whatsapp.gateway.v1.requires")
             .ok_or_else(|| anyhow::anyhow!("the descriptors do not know the option `requires`"))?;
-        let mut needs = HashMap::new();
+        let mut methods = HashMap::new();
         for method in pool.services().flat_map(|s| s.methods().collect::<Vec<_>>()) {
             let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
             let number = method.options().get_extension(&requires).as_enum_number().unwrap_or_default();
@@ -64,38 +88,86 @@ impl Gate {
                 Ok(Declared::Events) => Need::Capability(Capability::Events),
                 Ok(Declared::Unspecified) | Err(_) => anyhow::bail!("the method {path} does not say what it requires"),
             };
-            needs.insert(path, need);
+            let recorded = matches!(need, Need::SuperAdmin | Need::Capability(Capability::Manage));
+            let recorded = recorded.then(|| Arc::new(Recorded::new(pool, &method)));
+            methods.insert(path, Known { need, recorded });
         }
-        Ok(Self { needs: Arc::new(needs), authenticator })
+        Ok(Self { methods: Arc::new(methods), authenticator, attempts: Attempts::new(ambient), audit })
     }
 
-    /// Decides whether the caller that `headers` name may call `method` (`/package.Service/Method`).
+    /// Decides whether the caller that `headers` name may call `method` (`/package.Service/Method`). The request's `extensions` carry
+    /// its id and its [`Peer`].
     ///
     /// Methods that are not in the contract: the standard health service is public, everything else (reflection, unknown
     /// methods) needs an authenticated caller.
     ///
     /// # Errors
-    /// `unauthorized`, `forbidden`, or what the lookup of the credential fails with.
-    pub async fn check(&self, method: &str, headers: &HeaderMap) -> Result<Checked> {
-        let need = match self.needs.get(method) {
-            Some(need) => *need,
+    /// `unauthorized`, `forbidden`, `rate_limited` after many failures, or what the lookup of the credential fails with.
+    pub async fn check(&self, method: &str, headers: &HeaderMap, extensions: &Extensions) -> Result<Checked> {
+        let need = match self.methods.get(method) {
+            Some(known) => known.need,
             None if method.starts_with("/grpc.health.v1.Health/") => Need::Public,
             None => Need::Authenticated,
         };
-        let principal = match need {
-            Need::Public => None,
-            _ => Some(self.authenticator.authenticate(headers).await?),
-        };
-        match (need, &principal) {
-            (Need::Capability(one), Some(who)) => who.require(one)?,
-            (Need::SuperAdmin, Some(who)) if !who.super_admin => {
-                return Err(
-                    Error::new(Code::Forbidden, "this takes the platform role `super_admin`").detail("capability", "super_admin")
-                );
-            }
-            _ => {}
+        let peer = extensions.get::<Peer>().copied();
+        if need == Need::Public {
+            return Ok(Checked { method: method.to_owned(), principal: None, peer });
         }
-        Ok(Checked { method: method.to_owned(), principal })
+        let who = match self.authenticate(headers, peer).await {
+            Ok(who) => who,
+            Err(error) => return Err(self.refused(error, Actor::NOBODY, method, peer, extensions)),
+        };
+        let allowed = match need {
+            Need::Capability(one) => who.require(one),
+            Need::SuperAdmin if !who.super_admin => {
+                Err(Error::new(Code::Forbidden, "this takes the platform role `super_admin`").detail("capability", "super_admin"))
+            }
+            Need::Public | Need::Authenticated | Need::SuperAdmin => Ok(()),
+        };
+        match allowed {
+            Ok(()) => Ok(Checked { method: method.to_owned(), principal: Some(who), peer }),
+            Err(error) => Err(self.refused(error, Actor::from(&who), method, peer, extensions)),
+        }
+    }
+
+    /// Who shows the credential. A missing one is no failed attempt.
+    async fn authenticate(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Principal> {
+        let token = token(headers)?;
+        let _door = self.attempts.pass(peer).await;
+        let found = self.authenticator.authenticate(token).await;
+        match found {
+            Err(error) if error.code == Code::Unauthorized => match self.attempts.failed(peer) {
+                Some(wait) => Err(Error::new(Code::RateLimited, "too many credentials from this address were not valid")
+                    .reason("too_many_failures")
+                    .retry_after(wait)),
+                None => Err(error),
+            },
+            found => found,
+        }
+    }
+
+    /// Records a refusal, as long as the address has not too many.
+    fn refused(&self, error: Error, actor: Actor, method: &str, peer: Option<Peer>, extensions: &Extensions) -> Error {
+        let refusal = matches!(error.code, Code::Unauthorized | Code::Forbidden);
+        if let Some(audit) = &self.audit
+            && refusal
+            && self.attempts.audits(peer)
+        {
+            audit.refused(deed(actor, method, peer, extensions, by_code(error.code).word));
+        }
+        error
+    }
+}
+
+/// What is known of a call from the outside.
+fn deed(actor: Actor, method: &str, peer: Option<Peer>, extensions: &Extensions, outcome: &str) -> Deed {
+    Deed {
+        actor,
+        method: method.trim_start_matches('/').to_owned(),
+        object: None,
+        outcome: outcome.to_owned(),
+        request_id: extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        address: peer.map(|peer| peer.0.to_canonical().to_string()),
     }
 }
 
@@ -134,15 +206,24 @@ impl Service<Request<Body>> for Guard {
             let earlier = request.extensions_mut().remove::<Checked>().filter(|c| c.method == request.uri().path());
             let checked = match earlier {
                 Some(checked) => checked,
-                None => match gate.check(request.uri().path(), request.headers()).await {
+                None => match gate.check(request.uri().path(), request.headers(), request.extensions()).await {
                     Ok(checked) => checked,
                     Err(error) => return Ok(to_status(error).into_http()),
                 },
             };
-            if let Some(principal) = checked.principal {
-                request.extensions_mut().insert(principal);
+            let Checked { method, principal, peer } = checked;
+            let Some(principal) = principal else { return routes.call(request).await };
+            let recorded = gate.methods.get(&method).and_then(|known| known.recorded.clone());
+            let recording = gate.audit.clone().zip(recorded);
+            let actor = Actor::from(&principal);
+            request.extensions_mut().insert(principal);
+            match recording {
+                Some((audit, recorded)) => {
+                    let deed = deed(actor, &method, peer, request.extensions(), "cancelled");
+                    record(audit, &recorded, deed, request, routes).await
+                }
+                None => routes.call(request).await,
             }
-            routes.call(request).await
         })
     }
 }

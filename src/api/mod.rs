@@ -3,14 +3,19 @@
 //! A call passes `layers` (request id, time limit, panics) → `guard` (who may call what) → the codec in `validate` → its service.
 //! The REST edge enters at the same point, in process.
 
+pub mod admin;
 pub mod api_keys;
+pub mod attempts;
 pub mod auth;
 pub mod convert;
 pub mod events;
 pub mod guard;
+mod jwks;
 pub mod layers;
+pub mod login;
 pub mod messages;
 pub mod pairing;
+mod record;
 pub mod sessions;
 pub mod status;
 pub mod stream;

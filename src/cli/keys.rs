@@ -65,8 +65,10 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     match command {
         Command::Create { name, capabilities } => {
             let capabilities = capabilities.into_iter().map(|one| ApiKeyCapability::from(one).into()).collect();
-            let made =
-                keys.create_api_key(call(CreateApiKeyRequest { name, capabilities, expires_at: None })).await?.into_inner();
+            let made = keys
+                .create_api_key(call(CreateApiKeyRequest { name, capabilities, expires_at: None, sessions: Vec::new() }))
+                .await?
+                .into_inner();
             if target.json {
                 output::json(&render::json("CreateApiKeyResponse", &made)?)?;
             } else {

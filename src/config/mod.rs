@@ -19,6 +19,7 @@ use self::source::Collected;
 pub use self::source::{Flags, Given, Source};
 use self::table::{Kind, SETTINGS};
 use crate::domain::ids::GatewayId;
+use crate::domain::login::{KeySource, LoginIssuer};
 
 /// 32 secret bytes.
 pub type Key = SecretBox<[u8; 32]>;
@@ -73,6 +74,8 @@ pub struct Config {
     pub old_encryption_keys: Vec<Key>,
     /// The first api-key.
     pub bootstrap_api_key: Option<SecretString>,
+    /// Whose login tokens are taken; without it only api-keys are.
+    pub login: Option<LoginIssuer>,
     /// Origins whose browser pages may call; `*` stands for all.
     pub cors_origins: Vec<String>,
     /// Whether the API's description and its page are served.
@@ -201,6 +204,7 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
         from.problem("old_encryption_keys", "old keys need a present one; set encryption_key too");
     }
     let bootstrap_api_key = from.optional("bootstrap_api_key", parse::api_key);
+    let login = login(from);
     let cors_origins = from.list("cors_origins", parse::origin);
     let docs = from.read("docs", parse::switch);
     let max_connections = from.read("max_connections", parse::number(1, 1_000_000));
@@ -221,6 +225,7 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
         encryption_key,
         old_encryption_keys,
         bootstrap_api_key,
+        login,
         cors_origins,
         docs: docs?,
         max_connections: usize::try_from(max_connections?).ok()?,
@@ -231,6 +236,29 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
         log: log?,
         log_format: log_format?,
     })
+}
+
+/// A source of keys without an issuer and an audience would take tokens that were made for somebody else.
+fn login(from: &mut Reader<'_>) -> Option<LoginIssuer> {
+    let url = from.optional("auth_jwks_url", parse::jwks_url);
+    let file = from.text("auth_jwks_file");
+    let given = !from.text("auth_jwks_url").is_empty() || !file.is_empty();
+    if !file.is_empty() && !from.text("auth_jwks_url").is_empty() {
+        from.problem("auth_jwks_file", "the keys come from one place; drop auth_jwks_file or auth_jwks_url");
+    }
+    for name in ["auth_issuer", "auth_audience"] {
+        match (given, from.text(name).is_empty()) {
+            (true, true) => from.problem(name, "login tokens need it; set it to what the tokens carry"),
+            (false, false) => from.problem(name, "without keys it has no effect; set auth_jwks_url or auth_jwks_file too"),
+            _ => {}
+        }
+    }
+    let keys = match url {
+        Some(url) => KeySource::Url(url),
+        None if !file.is_empty() => KeySource::File(PathBuf::from(file)),
+        None => return None,
+    };
+    Some(LoginIssuer { keys, issuer: from.text("auth_issuer").to_owned(), audience: from.text("auth_audience").to_owned() })
 }
 
 fn network(from: &mut Reader<'_>) -> Option<Network> {

@@ -160,6 +160,24 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     }
 }
 
+/// An address that login keys may come from: nobody on the way may change them.
+pub(super) fn jwks_url(text: &str) -> Result<String, String> {
+    let uri: Option<Uri> = text.parse().ok();
+    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let loopback = host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    match uri.as_ref().and_then(Uri::scheme_str) {
+        _ if host.is_empty() || text.contains('@') => {}
+        Some("https") => return Ok(text.to_owned()),
+        Some("http") if loopback => return Ok(text.to_owned()),
+        Some("http") => {
+            return Err(format!("`{text}` is not encrypted, and whoever changes the keys lets anybody in; use https"));
+        }
+        _ => {}
+    }
+    Err(format!("`{text}` is no address; write one such as https://login.example.com/.well-known/jwks.json"))
+}
+
 pub(super) fn websocket_url(text: &str) -> Result<String, String> {
     let uri: Option<Uri> = text.parse().ok();
     if uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("ws" | "wss")) && uri.host().is_some()) {

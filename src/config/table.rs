@@ -65,7 +65,7 @@ const fn computed(name: &'static str, kind: Kind, default_words: &'static str, h
 }
 
 /// Every setting, in the order in which people meet them.
-pub const SETTINGS: [Setting; 21] = [
+pub const SETTINGS: [Setting; 25] = [
     setting("listen", Kind::Plain, "127.0.0.1:8080", "address and port that serve gRPC, gRPC-Web and REST, in plain HTTP"),
     setting("data_dir", Kind::Plain, "data", "directory for what the gateway keeps in files"),
     computed(
@@ -90,8 +90,22 @@ pub const SETTINGS: [Setting; 21] = [
         "",
         "the first api-key: `wa_` and at least 24 letters or digits; without it one is made at the first start",
     ),
+    setting(
+        "auth_jwks_url",
+        Kind::Plain,
+        "",
+        "address of the JSON Web Key Set that people's login tokens are signed with: `https`, or `http` on this machine",
+    ),
+    setting("auth_jwks_file", Kind::Plain, "", "the same as a file, which is read again when it changes"),
+    setting("auth_issuer", Kind::Plain, "", "the `iss` that login tokens must have; needed with login tokens"),
+    setting("auth_audience", Kind::Plain, "", "the `aud` that login tokens must have; needed with login tokens"),
     setting("cors_origins", Kind::List, "", "origins whose browser pages may call, separated by commas; `*` means all"),
-    setting("docs", Kind::Switch, "true", "serve the API's page at `/docs`, and its description at `/api/v1/openapi.json` and `.yaml`"),
+    setting(
+        "docs",
+        Kind::Switch,
+        "true",
+        "serve the API's page at `/docs`, and its description at `/api/v1/openapi.json` and `.yaml`",
+    ),
     setting("max_connections", Kind::Plain, "10000", "client connections at a time, 1 to 1000000"),
     setting("sandbox", Kind::Switch, "false", "connect sessions to a built-in WhatsApp simulator instead of WhatsApp"),
     setting("sandbox_listen", Kind::Plain, "127.0.0.1:8088", "address and port of the built-in simulator"),

@@ -159,3 +159,28 @@ fn the_readme_has_the_table() {
     let table = table::markdown();
     assert!(readme.contains(&table), "README.md shall have this table of settings:\n{table}");
 }
+
+#[test]
+fn login_tokens_need_one_source_of_keys_an_issuer_and_an_audience() {
+    let (url, iss, aud) = ("WAGW_AUTH_JWKS_URL", ("WAGW_AUTH_ISSUER", "https://login.example"), ("WAGW_AUTH_AUDIENCE", "wagw"));
+    let login = |pairs: &[(&str, &str)]| load(&Flags::default(), &env(pairs)).unwrap().config.login;
+    assert_eq!(login(&[]), None);
+    for good in ["https://login.example/jwks", "http://127.0.0.1:9/jwks", "http://[::1]:9/jwks", "http://localhost/jwks"] {
+        let found = login(&[(url, good), iss, aud]).unwrap();
+        assert_eq!(found.keys, KeySource::Url(good.to_owned()));
+        assert_eq!((found.issuer.as_str(), found.audience.as_str()), ("https://login.example", "wagw"));
+    }
+    let file = ("WAGW_AUTH_JWKS_FILE", "/etc/jwks.json");
+    assert_eq!(login(&[file, iss, aud]).unwrap().keys, KeySource::File("/etc/jwks.json".into()));
+    for bad in
+        ["http://login.example/jwks", "ftp://x/y", "nonsense", "https://user:secret@login.example/jwks", "http://127.0.0.1.evil/"]
+    {
+        let all = problems(&Flags::default(), &[(url, bad), iss, aud]);
+        assert!(all.len() == 1 && all[0].starts_with("auth_jwks_url"), "{bad}: {all:?}");
+    }
+    let good = (url, "https://login.example/jwks");
+    assert!(problems(&Flags::default(), &[good, iss])[0].starts_with("auth_audience"));
+    assert!(problems(&Flags::default(), &[good, aud])[0].starts_with("auth_issuer"));
+    assert!(problems(&Flags::default(), &[iss])[0].starts_with("auth_issuer"));
+    assert!(problems(&Flags::default(), &[good, file, iss, aud])[0].starts_with("auth_jwks_file"));
+}

@@ -31,20 +31,25 @@ impl Time {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Whether `now` is less than `span` after this moment. Not when it is before it: then the clock was set back, and nothing is known.
+    pub fn holds(self, now: Self, span: Duration) -> bool {
+        now >= self && now.since(self) < span
+    }
+
     /// From whole seconds since 1970.
     pub fn from_secs(secs: i64) -> Self {
         Self(secs.saturating_mul(1000))
     }
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 enum Clock {
     System,
     Held(Arc<AtomicI64>),
 }
 
 /// The clock and the random source of one running program (or of one test). Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Ambient {
     clock: Clock,
 }

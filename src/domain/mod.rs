@@ -1,11 +1,13 @@
 //! Values and rules, without I/O: what every other room talks about.
 
 pub mod api_key;
+pub mod audit;
 pub mod clock;
 pub mod event;
 pub mod gateway;
 pub mod ids;
 pub mod jid;
+pub mod login;
 pub mod message;
 pub mod principal;
 pub mod session;

@@ -1,7 +1,7 @@
 //! Who is calling and what they may do.
 
 use crate::domain::clock::Time;
-use crate::domain::ids::{ApiKeyId, OrganizationId};
+use crate::domain::ids::{ApiKeyId, OrganizationId, SessionId};
 use crate::error::{Code, Error, Result};
 
 /// One thing a caller may be allowed to do. `SUPER_ADMIN` is not among them: it is a platform role, see [`Principal::super_admin`].
@@ -93,6 +93,8 @@ pub struct Principal {
     pub capabilities: Capabilities,
     /// Whether it has the platform's own role; only a login JWT can.
     pub super_admin: bool,
+    /// The sessions that it is restricted to; `None` means all of its organization. Others do not exist for it.
+    pub sessions: Option<Vec<SessionId>>,
     /// When the credential ends by itself.
     pub expires_at: Option<Time>,
 }
@@ -105,6 +107,7 @@ impl Principal {
             credential: Credential::Local,
             capabilities: Capabilities::ALL,
             super_admin: false,
+            sessions: None,
             expires_at: None,
         }
     }
@@ -114,6 +117,24 @@ impl Principal {
         match &self.credential {
             Credential::Login(sub) => Some(sub),
             Credential::ApiKey(_) | Credential::Local => None,
+        }
+    }
+
+    /// Whether a session of its organization exists for this caller.
+    pub fn sees(&self, session: &SessionId) -> bool {
+        self.sessions.as_ref().is_none_or(|own| own.contains(session))
+    }
+
+    /// `not_found` for a session that does not exist for this caller.
+    pub fn check_session(&self, session: &SessionId) -> Result<()> {
+        if self.sees(session) { Ok(()) } else { Err(Error::not_found("session")) }
+    }
+
+    /// Refuses a caller that is restricted to some sessions what concerns the whole organization.
+    pub fn check_unrestricted(&self) -> Result<()> {
+        match self.sessions {
+            None => Ok(()),
+            Some(_) => Err(Error::new(Code::Forbidden, "this api-key is restricted to named sessions").reason("restricted_key")),
         }
     }
 

@@ -143,7 +143,7 @@ impl Rest {
             (_, Some(streaming)) => (streaming, true),
             (None, None) => return Err(Error::new(Code::NotFound, "there is nothing at this path").into()),
         };
-        let checked = self.calls.gate().check(route.method.path(), &parts.headers).await?;
+        let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
         let body = read(body, &parts.headers).await?;
         let given = Given {
             plans: &self.plans,

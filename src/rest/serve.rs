@@ -38,8 +38,9 @@ use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tracing::Instrument as _;
 
+use crate::api::attempts::Peer;
 use crate::api::auth::Authenticator;
-use crate::api::guard::{Checked, Gate, Guard};
+use crate::api::guard::{Audit, Checked, Gate, Guard};
 use crate::api::layers::{Calls, REQUEST_ID, RequestId, cors, panic_text};
 use crate::domain::clock::Ambient;
 use crate::domain::principal::Principal;
@@ -59,6 +60,8 @@ pub struct Edge {
     pub routes: Routes,
     /// Who is calling.
     pub authenticator: Authenticator,
+    /// Where is recorded what was done and what was refused; nowhere without one.
+    pub audit: Option<Audit>,
     /// Origins of browsers that may call, such as `https://console.example.org`; none means no CORS, `*` means all.
     pub origins: Vec<String>,
     /// Whether `/docs` and the description of the API are served.
@@ -96,7 +99,7 @@ impl Edge {
     /// A contract that cannot be served: see [`Gate::new`] and [`Rest::new`]; an origin that is none.
     pub fn build(self) -> anyhow::Result<EdgeService> {
         let pool = DescriptorPool::decode(self.descriptors).context("the descriptors cannot be read")?;
-        let guard = Guard::new(Gate::new(&pool, self.authenticator)?, self.routes);
+        let guard = Guard::new(Gate::new(&pool, self.authenticator, self.ambient.clone(), self.audit)?, self.routes);
         let grpc = Calls::new(&pool, guard, self.shutdown);
         let rest = Rest::new(self.descriptors, grpc.clone())?;
         let docs = self.docs.then(|| Docs::new(self.descriptors)).transpose()?;
@@ -214,12 +217,11 @@ pub async fn serve(listener: TcpListener, edge: EdgeService, limits: Limits, shu
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let accepted = tokio::select! {
+        let (stream, peer, slot) = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             accepted = accept(&listener, &slots) => accepted?,
         };
-        let (stream, slot) = accepted;
         // Without it, gRPC's closing headers wait 40 ms for an acknowledgement.
         if let Err(cause) = stream.set_nodelay(true) {
             tracing::debug!(%cause, "a connection was gone before it began");
@@ -228,7 +230,8 @@ pub async fn serve(listener: TcpListener, edge: EdgeService, limits: Limits, shu
         let requested = Arc::new(Notify::new());
         let service = TowerToHyperService::new(service_fn({
             let (edge, requested) = (edge.clone(), requested.clone());
-            move |request: Request<Incoming>| {
+            move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(peer);
                 requested.notify_one();
                 edge.clone().oneshot(request.map(Body::new))
             }
@@ -265,11 +268,11 @@ pub async fn serve(listener: TcpListener, edge: EdgeService, limits: Limits, shu
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> anyhow::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> anyhow::Result<(TcpStream, Peer, tokio::sync::OwnedSemaphorePermit)> {
     let slot = slots.clone().acquire_owned().await.context("the slots are closed")?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Ok((stream, slot)),
+            Ok((stream, address)) => return Ok((stream, Peer(address.ip()), slot)),
             Err(cause) => {
                 tracing::warn!(%cause, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;

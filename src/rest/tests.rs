@@ -14,6 +14,7 @@ use tonic::service::Routes;
 use super::*;
 use crate::api::auth::Authenticator;
 use crate::api::guard::{Gate, Guard};
+use crate::domain::clock::Ambient;
 use crate::proto::DESCRIPTORS;
 use crate::proto::gateway::{Event, ListSessionsResponse, MessagePayload, SendMessageRequest, Session, StatusDetail, event};
 
@@ -219,7 +220,7 @@ fn queries_are_read_like_bodies() {
 
 fn rest(descriptors: &[u8]) -> anyhow::Result<Rest> {
     let pool = pool();
-    let gate = Gate::new(&pool, Authenticator::new(|_| Box::pin(async { Ok(None) })))?;
+    let gate = Gate::new(&pool, Authenticator::new(|_| Box::pin(async { Ok(None) })), Ambient::system(), None)?;
     Rest::new(descriptors, Calls::new(&pool, Guard::new(gate, Routes::default()), CancellationToken::new()))
 }
 
@@ -263,7 +264,8 @@ fn a_method_without_requires_stops_the_start() {
     // This decoder does not know our options, so it drops them.
     let bare = prost_types::FileDescriptorSet::decode(DESCRIPTORS).unwrap().encode_to_vec();
     let bare = DescriptorPool::decode(bare.as_slice()).unwrap();
-    let error = Gate::new(&bare, Authenticator::new(|_| Box::pin(async { Ok(None) }))).unwrap_err().to_string();
+    let error =
+        Gate::new(&bare, Authenticator::new(|_| Box::pin(async { Ok(None) })), Ambient::system(), None).unwrap_err().to_string();
     assert!(error.contains("does not say what it requires"), "{error}");
-    assert!(Gate::new(&pool(), Authenticator::new(|_| Box::pin(async { Ok(None) }))).is_ok());
+    assert!(Gate::new(&pool(), Authenticator::new(|_| Box::pin(async { Ok(None) })), Ambient::system(), None).is_ok());
 }

@@ -89,6 +89,7 @@ impl Service {
     /// One message of a session, by its id here or WhatsApp's.
     pub async fn get_message(&self, caller: &Principal, session: &SessionId, id: &str) -> Result<Message> {
         caller.require(Capability::Read)?;
+        caller.check_session(session)?;
         self.0.db.message(&caller.organization, session, id).await?.ok_or_else(|| Error::not_found("message"))
     }
 

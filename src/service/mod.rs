@@ -1,8 +1,11 @@
 //! Use cases, one file per noun: a principal and a command go in, a domain value or an error comes out. Every query is bound to the
 //! caller's organization here, so that no edge can forget it.
 
+pub mod admin;
 pub mod api_key;
+pub mod audit;
 pub mod event;
+mod key_cache;
 pub mod message;
 pub mod pairing;
 pub mod session;
@@ -17,6 +20,8 @@ use crate::event::EventLog;
 use crate::event::hub::Hub;
 use crate::session::Supervisor;
 use crate::store::Db;
+
+pub use self::key_cache::KeyCache;
 
 /// The use cases. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +43,8 @@ pub struct Parts {
     pub gateway: GatewayId,
     /// Work that goes on although its caller has gone: a message whose caller hung up is sent and recorded all the same.
     pub tasks: TaskTracker,
+    /// Api-keys and organizations that were looked up a moment ago.
+    pub keys: KeyCache,
 }
 
 impl Service {

@@ -83,6 +83,7 @@ impl Service {
     /// Follows a pairing from now on; does not begin one.
     pub async fn watch_pairing(&self, caller: &Principal, id: &SessionId) -> Result<Watch> {
         caller.require(Capability::Manage)?;
+        caller.check_session(id)?;
         // Follow first, then look, so that nothing falls in between.
         let names = ["session.status", "auth.qr", "auth.code"].map(str::to_owned).to_vec();
         let filter = Filter { sessions: vec![id.clone()], names };

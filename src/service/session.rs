@@ -45,17 +45,21 @@ impl Service {
     /// Every session of the caller's organization, oldest first.
     pub async fn list_sessions(&self, caller: &Principal) -> Result<Vec<Session>> {
         caller.require(Capability::Manage)?;
-        self.0.db.list_sessions(&caller.organization).await
+        let mut all = self.0.db.list_sessions(&caller.organization).await?;
+        all.retain(|session| caller.sees(&session.id));
+        Ok(all)
     }
 
     /// One session of the caller's organization.
     pub async fn get_session(&self, caller: &Principal, id: &SessionId) -> Result<Session> {
+        caller.check_session(id)?;
         self.0.db.session(&caller.organization, id).await?.ok_or_else(|| Error::not_found("session"))
     }
 
     /// Creates a session, placed on the living gateway that holds the fewest.
     pub async fn create_session(&self, caller: &Principal, new: NewSession) -> Result<Session> {
         caller.require(Capability::Manage)?;
+        caller.check_unrestricted()?;
         let parts = &*self.0;
         let now = parts.ambient.now();
         let placed = parts.db.least_loaded_gateway(now.minus(ALIVE)).await?;
@@ -96,6 +100,7 @@ impl Service {
     /// Changes settings; what is absent stays.
     pub async fn update_session(&self, caller: &Principal, id: &SessionId, patch: SettingsPatch) -> Result<Session> {
         caller.require(Capability::Manage)?;
+        caller.check_session(id)?;
         let now = self.0.ambient.now();
         let mut tx = self.0.db.begin().await?;
         let row = tx.lock_session(&caller.organization, id).await?.ok_or_else(|| Error::not_found("session"))?;
@@ -197,6 +202,7 @@ impl Service {
 
     /// Begins a transaction that holds the session's row.
     async fn lock(&self, caller: &Principal, id: &SessionId) -> Result<(Recording, Session)> {
+        caller.check_session(id)?;
         let mut recording = self.0.log.begin().await?;
         let row = recording.tx.lock_session(&caller.organization, id).await?;
         Ok((recording, row.ok_or_else(|| Error::not_found("session"))?))

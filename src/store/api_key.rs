@@ -9,12 +9,12 @@ use crate::store::{Db, Row, args};
 
 macro_rules! columns {
     () => {
-        "id, organization_id, name, prefix, hash, capabilities, expires_at, created_at, last_used_at, revoked_at"
+        "id, organization_id, name, prefix, hash, capabilities, expires_at, created_at, last_used_at, revoked_at, sessions"
     };
 }
 
 fn read(row: &Row) -> Result<ApiKey> {
-    let hash: Vec<u8> = row.get(4)?;
+    let (hash, sessions): (Vec<u8>, Option<String>) = (row.get(4)?, row.get(10)?);
     Ok(ApiKey {
         id: row.get(0)?,
         organization: row.get(1)?,
@@ -26,6 +26,7 @@ fn read(row: &Row) -> Result<ApiKey> {
         created_at: row.get(7)?,
         last_used_at: row.get(8)?,
         revoked_at: row.get(9)?,
+        sessions: sessions.map(|list| serde_json::from_str(&list)).transpose().map_err(Error::internal)?,
     })
 }
 
@@ -35,7 +36,8 @@ impl Db {
     /// # Errors
     /// `Conflict` when the id or the secret is there already.
     pub async fn insert_api_key(&self, key: &ApiKey) -> Result<()> {
-        let sql = concat!("INSERT INTO api_keys (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+        let sql = concat!("INSERT INTO api_keys (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
+        let sessions = key.sessions.as_ref().map(serde_json::to_string).transpose().map_err(Error::internal)?;
         let args = args![
             &key.id,
             &key.organization,
@@ -47,6 +49,7 @@ impl Db {
             key.created_at,
             key.last_used_at,
             key.revoked_at,
+            &sessions,
         ];
         self.execute(sql, args).await.map(drop)
     }
@@ -55,6 +58,12 @@ impl Db {
     pub async fn find_api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>> {
         let sql = concat!("SELECT ", columns!(), " FROM api_keys WHERE hash = $1");
         self.row(sql, args![hash]).await?.as_ref().map(read).transpose()
+    }
+
+    /// The key with this id, be it valid or not.
+    pub async fn api_key(&self, id: &ApiKeyId) -> Result<Option<ApiKey>> {
+        let sql = concat!("SELECT ", columns!(), " FROM api_keys WHERE id = $1");
+        self.row(sql, args![id]).await?.as_ref().map(read).transpose()
     }
 
     /// Every key of an organization, revoked ones included, oldest first.

@@ -7,6 +7,7 @@
 //! The engines differ in `driver.rs` and in the two folders of migrations, nowhere else.
 
 mod api_key;
+mod audit;
 pub mod cipher;
 mod driver;
 mod error;

@@ -70,6 +70,12 @@ impl Db {
         self.rows(sql, args![organization]).await?.iter().map(read).collect()
     }
 
+    /// At most `limit` sessions of all organizations behind the session `after`, oldest first: for the platform's own role only.
+    pub async fn list_all_sessions(&self, after: &str, limit: i64) -> Result<Vec<Session>> {
+        let sql = concat!("SELECT ", columns!(), " FROM sessions WHERE id > $1 ORDER BY id LIMIT $2");
+        self.rows(sql, args![after, limit]).await?.iter().map(read).collect()
+    }
+
     /// The sessions that this gateway shall run, of all organizations: for supervision only.
     pub async fn sessions_to_run(&self, gateway: &GatewayId) -> Result<Vec<Session>> {
         let sql = concat!("SELECT ", columns!(), " FROM sessions WHERE gateway_id = $1 AND desired = 'running' ORDER BY id");

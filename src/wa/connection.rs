@@ -412,11 +412,11 @@ impl Tap {
                     at: ack.timestamp.map(|t| Time(t.timestamp_millis())),
                 };
                 let waiter = self.waiters.lock().unwrap_or_else(PoisonError::into_inner).remove(&ack.wa_message_id);
-                // The caller that waits records the answer; only when there is none any more does the actor.
-                match waiter.map(|w| w.send(ack.clone())) {
-                    Some(Ok(())) => return None,
-                    Some(Err(_)) | None => Signal::Ack(ack),
+                if let Some(waiter) = waiter {
+                    let _ = waiter.send(ack.clone());
                 }
+                // The caller records the answer too, but its receipts come behind it in this queue, and must not overtake it.
+                Signal::Ack(ack)
             }
             _ => return None,
         })

@@ -8,3 +8,4 @@ mod rest;
 mod sandbox;
 mod store;
 mod support;
+mod trust;

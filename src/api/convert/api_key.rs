@@ -15,6 +15,7 @@ pub fn api_key(it: &ApiKey) -> pb::ApiKey {
         name: it.name.clone(),
         prefix: it.prefix.clone(),
         capabilities: it.capabilities.iter().map(|one| wire(one).into()).collect(),
+        sessions: it.sessions.iter().flatten().map(ToString::to_string).collect(),
         expires_at: it.expires_at.map(timestamp),
         created_at: Some(timestamp(it.created_at)),
         last_used_at: it.last_used_at.map(timestamp),

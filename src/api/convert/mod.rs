@@ -1,6 +1,7 @@
 //! Domain values as protobuf messages and back, one file per noun. Nothing is decided here.
 
 pub mod api_key;
+pub mod audit;
 pub mod event;
 pub mod message;
 pub mod session;

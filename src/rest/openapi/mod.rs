@@ -68,9 +68,12 @@ pub fn document(descriptors: &[u8]) -> anyhow::Result<Value> {
     for group in &mut operations {
         // The unary method leads.
         group.sort_by_key(|b| b.method.is_server_streaming());
+    }
+    let ids = operation_ids(&operations);
+    for (group, id) in operations.iter().zip(ids) {
         let Some(main) = group.first() else { continue };
         let (path, verb) = (main.template.text.clone(), main.rule.method.as_str().to_lowercase());
-        let operation = writer.operation(group).with_context(|| group[0].method.full_name().to_owned())?;
+        let operation = writer.operation(group, &id).with_context(|| main.method.full_name().to_owned())?;
         let place = paths.entry(path).or_insert_with(|| json!({}));
         place[verb] = operation;
     }
@@ -110,7 +113,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn operation(&mut self, group: &[Bound]) -> anyhow::Result<Value> {
+    fn operation(&mut self, group: &[Bound], id: &str) -> anyhow::Result<Value> {
         let Some(main) = group.first() else { return Ok(Value::Null) };
         let text = self.texts.of(&main.method.parent_file(), main.method.path());
         let mut description = text.clone();
@@ -121,7 +124,7 @@ impl Writer {
         let (capability, sentence) = self.required(main)?;
         let _ = write!(description, "\n\n{sentence}");
         let mut operation = json!({
-            "operationId": operation_id(main.method.name()),
+            "operationId": id,
             "tags": [main.method.parent_service().name()],
             "summary": first_sentence(&text),
             "description": description,
@@ -169,11 +172,13 @@ impl Writer {
         for bound in group {
             let streaming = bound.method.is_server_streaming();
             let variable = |field: &str| bound.template.variables.iter().any(|v| v == field);
-            for (place, mut parameter) in self.schemas.parameters(&bound.method.input(), &self.texts, variable, bound.rule.body)? {
+            for (place, mut parameter) in
+                self.schemas.parameters(&bound.method.input(), &self.texts, variable, bound.rule.body)?
+            {
                 parameter["in"] = match place {
                     Place::Path => "path".into(),
                     Place::Header => "header".into(),
-                    Place::Query | Place::Body => "query".into(),
+                    _ => "query".into(),
                 };
                 let same = |(p, _): &&mut (Value, Vec<bool>)| p["name"] == parameter["name"] && p["in"] == parameter["in"];
                 match all.iter_mut().find(same) {
@@ -239,8 +244,24 @@ impl Writer {
     }
 }
 
-/// `ListSessions` → `listSessions`.
-fn operation_id(name: &str) -> String {
+/// `ListSessions` → `listSessions`. Of several methods with one name the one with the shortest path keeps it; the others get the noun
+/// of their service before it, as in `adminListSessions`.
+fn operation_ids(operations: &[Vec<Bound>]) -> Vec<String> {
+    let mains: Vec<&Bound> = operations.iter().filter_map(|group| group.first()).collect();
+    let id = |bound: &&Bound| {
+        let name = bound.method.name();
+        let length = bound.template.text.len();
+        let keeps = !mains.iter().any(|other| other.method.name() == name && other.template.text.len() < length);
+        let service = bound.method.parent_service();
+        match keeps {
+            true => lower_first(name),
+            false => lower_first(service.name().trim_end_matches("Service")) + name,
+        }
+    };
+    mains.iter().map(id).collect()
+}
+
+fn lower_first(name: &str) -> String {
     let mut chars = name.chars();
     chars.next().map(|c| c.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }

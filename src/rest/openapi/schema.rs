@@ -83,7 +83,8 @@ impl Schemas {
             }
             let (schema, required) = self.field(&field, kind, count, Way::In, texts)?;
             let text = texts.of(&field.parent_file(), field.path());
-            let parameter = |name: &str, required: bool| json!({"name": name, "description": text, "required": required, "schema": schema});
+            let parameter =
+                |name: &str, required: bool| json!({"name": name, "description": text, "required": required, "schema": schema});
             match found {
                 Place::Path => all.push((Place::Path, parameter(field.name(), true))),
                 Place::Query => all.push((Place::Query, parameter(field.json_name(), required && header.is_none()))),
@@ -182,7 +183,8 @@ impl Schemas {
         if let (Count::Map, Declared::Message(entry)) = (count, field.kind()) {
             let value = entry.map_entry_value_field();
             let plan = self.planner.message(&entry)?;
-            let kind = self.planner.plans().messages[plan].by_number(2).map(|at| self.planner.plans().messages[plan].fields[at].kind);
+            let kind =
+                self.planner.plans().messages[plan].by_number(2).map(|at| self.planner.plans().messages[plan].fields[at].kind);
             let kind = kind.context("a map's entry without a value")?;
             let values = self.field(&value, kind, Count::One, way, texts)?.0;
             return Ok((json!({"type": "object", "additionalProperties": values}), false));
@@ -194,10 +196,13 @@ impl Schemas {
             schema = json!({"type": "array", "items": schema});
         }
         if let Some(members) = schema.as_object_mut() {
-            members.extend(limits.iter().filter(|(key, _)| is_of_list(key) == (count == Count::List)).map(|(k, v)| (k.clone(), v.clone())));
+            members.extend(
+                limits.iter().filter(|(key, _)| is_of_list(key) == (count == Count::List)).map(|(k, v)| (k.clone(), v.clone())),
+            );
         }
         let at_least = |key: &str, least: i64| limits.get(key).and_then(Value::as_i64).is_some_and(|n| n >= least);
-        let refuses_zero = at_least("minLength", 1) || at_least("minItems", 1) || at_least("minimum", 1) || at_least("exclusiveMinimum", 0);
+        let refuses_zero =
+            at_least("minLength", 1) || at_least("minItems", 1) || at_least("minimum", 1) || at_least("exclusiveMinimum", 0);
         Ok((schema, refuses_zero && !field.supports_presence()))
     }
 
@@ -210,7 +215,9 @@ impl Schemas {
             Kind::Double => json!({"type": "number", "format": "double"}),
             Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => json!({"type": "integer", "format": "int32"}),
             Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => json!({"type": "integer", "format": "int64"}),
-            Kind::Uint32 | Kind::Fixed32 | Kind::Uint64 | Kind::Fixed64 => json!({"type": "integer", "format": "int64", "minimum": 0}),
+            Kind::Uint32 | Kind::Fixed32 | Kind::Uint64 | Kind::Fixed64 => {
+                json!({"type": "integer", "format": "int64", "minimum": 0})
+            }
             Kind::Time => json!({"type": "integer", "format": "int64"}),
             Kind::Enum(id) => json!({"type": "string", "enum": self.planner.plans().enums[id].names().collect::<Vec<_>>()}),
             Kind::Message(_) => match field.kind() {

@@ -6,6 +6,7 @@ use std::{env, fs};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use serde_json::Value;
 use whatsapp_gateway::app;
+use whatsapp_gateway::domain::clock::Ambient;
 
 use crate::gateway::Home;
 use crate::support::Engine;
@@ -103,7 +104,7 @@ async fn the_page_and_the_description_are_served() {
     assert_eq!(http.post(format!("{}/docs", gateway.base)).send().await.unwrap().status(), 404);
     gateway.stop().await;
 
-    let gateway = home.start_with(&[("WAGW_DOCS", "false")]).await;
+    let gateway = home.start_with(&[("WAGW_DOCS", "false".to_owned())], Ambient::system()).await;
     for path in ["/docs", "/docs/start.js", "/api/v1/openapi.json", "/api/v1/openapi.yaml"] {
         assert_eq!(http.get(format!("{}{path}", gateway.base)).send().await.unwrap().status(), 404, "{path} is switched off");
     }

@@ -45,13 +45,18 @@ impl Home {
         Self { folder: tempfile::tempdir().unwrap(), database_url, _database: database }
     }
 
-    /// Starts a gateway here.
-    pub(crate) async fn start(&self) -> Gateway {
-        self.start_with(&[]).await
+    /// Where the gateway keeps files; other files of a test may lie there too.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
-    /// Starts a gateway here with further settings.
-    pub(crate) async fn start_with(&self, more: &[(&str, &str)]) -> Gateway {
+    /// Starts a gateway here.
+    pub(crate) async fn start(&self) -> Gateway {
+        self.start_with(&[], Ambient::system()).await
+    }
+
+    /// Starts a gateway here with more settings, by the given clock.
+    pub(crate) async fn start_with(&self, more: &[(&str, String)], ambient: Ambient) -> Gateway {
         let settings = [
             ("WAGW_LISTEN", "127.0.0.1:0".to_owned()),
             ("WAGW_SANDBOX", "true".to_owned()),
@@ -63,11 +68,11 @@ impl Home {
             ("WAGW_ENCRYPTION_KEY", "0123456789abcdef".repeat(4)),
             ("WAGW_CORS_ORIGINS", "https://console.example.org".to_owned()),
         ];
-        let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        let env = settings.into_iter().chain(more).map(|(name, value)| (name.to_owned(), value)).collect();
+        let settings = settings.iter().chain(more);
+        let env = settings.map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let config = config::load(&Flags::default(), &env).unwrap().config;
         let lifecycle = Lifecycle::new(Duration::from_secs(10));
-        let running = app::start(config, Ambient::system(), &lifecycle).await.unwrap();
+        let running = app::start(config, ambient, &lifecycle).await.unwrap();
         Gateway { base: format!("http://{}", running.address), running, lifecycle, http: reqwest::Client::new() }
     }
 }
@@ -111,8 +116,10 @@ impl Gateway {
     pub(crate) async fn stranger(&self) -> String {
         use whatsapp_gateway::domain::ids::OrganizationId;
         use whatsapp_gateway::domain::principal::{Capabilities, Principal};
+        use whatsapp_gateway::service::api_key::NewApiKey;
         let caller = Principal::local(OrganizationId::new("org_other"));
-        self.running.service.create_api_key(&caller, "stranger", Capabilities::ALL, None).await.unwrap().1
+        let new = NewApiKey { name: "stranger".into(), capabilities: Capabilities::ALL, sessions: None, expires_at: None };
+        self.running.service.create_api_key(&caller, new).await.unwrap().1
     }
 
     /// A gRPC channel; calls carry the test's key.

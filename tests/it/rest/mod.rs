@@ -65,6 +65,7 @@ impl Server {
             descriptors: DESCRIPTORS,
             routes: fake::routes().add_service(health).add_service(reflection.build_v1().unwrap()),
             authenticator: authenticator(),
+            audit: None,
             origins: origins.iter().map(|o| (*o).to_owned()).collect(),
             docs: true,
             ready: Arc::new(|| Box::pin(async { vec!["database: gone".to_owned()] })),

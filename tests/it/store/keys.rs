@@ -2,7 +2,7 @@
 
 use whatsapp_gateway::domain::api_key::{self, ApiKey};
 use whatsapp_gateway::domain::gateway::Gateway;
-use whatsapp_gateway::domain::ids::{ApiKeyId, GatewayId};
+use whatsapp_gateway::domain::ids::{ApiKeyId, GatewayId, SessionId};
 use whatsapp_gateway::domain::principal::{Capabilities, Capability};
 use whatsapp_gateway::error::Code;
 use whatsapp_gateway::store::Db;
@@ -27,6 +27,7 @@ fn key(id: &str, owner: &str, secret: &str) -> ApiKey {
         prefix: api_key::prefix(secret),
         hash: api_key::hash(secret),
         capabilities: [Capability::Read, Capability::Manage].into_iter().collect(),
+        sessions: (id == "K2").then(|| vec![SessionId::new("S1"), SessionId::new("S2")]),
         expires_at: Some(later(60)),
         created_at: NOW,
         last_used_at: None,
