@@ -4,6 +4,7 @@
 //! says what it requires in `x-required-capability` too, and one that streams has `x-stream`. A unary method and a streaming one
 //! that share a path are one operation with several media types.
 
+mod errors;
 mod schema;
 mod text;
 mod yaml;
@@ -25,9 +26,6 @@ use crate::rest::rule::{Options, Rule};
 use crate::rest::template::Template;
 
 pub use self::yaml::to_yaml;
-
-/// Statuses that an operation names one by one; the others are its `default`.
-const NAMED: [Code; 4] = [Code::Validation, Code::Unauthorized, Code::Forbidden, Code::NotFound];
 
 /// One method with its HTTP binding.
 struct Bound {
@@ -92,7 +90,7 @@ pub fn document(descriptors: &[u8]) -> anyhow::Result<Value> {
         "paths": paths,
         "components": {
             "schemas": writer.schemas.finish(),
-            "responses": error_responses(),
+            "responses": errors::responses(),
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
@@ -229,7 +227,7 @@ impl Writer {
         }
         let with_credential = capability != Capability::Public;
         let in_path = group.iter().any(|b| !b.template.variables.is_empty());
-        for row in TABLE.iter().filter(|row| NAMED.contains(&row.code)) {
+        for row in TABLE.iter().filter(|row| errors::NAMED.contains(&row.code)) {
             let fits = match row.code {
                 Code::Unauthorized | Code::Forbidden => with_credential,
                 Code::NotFound => in_path,
@@ -278,22 +276,6 @@ fn word(capability: Capability) -> Option<&'static str> {
     }
 }
 
-fn meaning(code: Code) -> &'static str {
-    match code {
-        Code::Validation => "The request itself is wrong; `details.fields` names the fields. Repeating it will not help.",
-        Code::Unauthorized => "No credential, or one that is not valid.",
-        Code::Forbidden => "A valid credential that may not do this.",
-        Code::NotFound => "It does not exist, or belongs to another organization.",
-        Code::Conflict => "It exists already, or somebody else changed it meanwhile.",
-        Code::SessionNotConnected => "The session is not connected to WhatsApp now.",
-        Code::RateLimited => "Too much in too short a time; `details.retryAfterSeconds` says when to try again.",
-        Code::NotImplemented => "This build or configuration cannot do it.",
-        Code::Unavailable => "The gateway cannot answer now; trying again soon helps.",
-        Code::Timeout => "It took too long; whether it happened is not known.",
-        Code::Internal => "A fault of the gateway; report it with the request id.",
-    }
-}
-
 fn introduction() -> String {
     let mut text = String::from(
         "Sessions hold WhatsApp numbers; messages, events and settings belong to them. The same calls are there over gRPC and \
@@ -302,18 +284,7 @@ fn introduction() -> String {
          `{\"error\":{\"code\",\"message\",\"details\"}}`:\n\n| code | status | meaning |\n|---|---|---|\n",
     );
     for Row { code, word, http, .. } in TABLE {
-        let _ = writeln!(text, "| `{word}` | {} | {} |", http.as_str(), meaning(code));
+        let _ = writeln!(text, "| `{word}` | {} | {} |", http.as_str(), errors::meaning(code));
     }
     text
-}
-
-fn error_responses() -> Map<String, Value> {
-    let response = |text: &str| {
-        let schema = json!({"$ref": "#/components/schemas/ApiError"});
-        json!({"description": text, "content": {"application/json": {"schema": schema}}})
-    };
-    let named = TABLE.iter().filter(|row| NAMED.contains(&row.code));
-    let mut all: Map<_, _> = named.map(|row| (row.word.to_owned(), response(meaning(row.code)))).collect();
-    all.insert("error".to_owned(), response("What went wrong. `code` tells programs, `message` tells people."));
-    all
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor, Kind as Declared, MessageDescriptor, Value as Proto};
 use serde_json::{Map, Value, json};
 
-use crate::api::status::TABLE;
+use crate::rest::openapi::errors;
 use crate::rest::openapi::text::Texts;
 use crate::rest::plan::{Count, Field, Kind, Planner, Unset, camel};
 use crate::rest::request::{Place, place};
@@ -32,7 +32,7 @@ impl Schemas {
     pub(super) fn new(planner: Planner, pool: &DescriptorPool) -> anyhow::Result<Self> {
         let of = |name: &str| pool.get_extension_by_name(name).with_context(|| format!("the descriptors do not know `{name}`"));
         let (rules, nested) = (of("buf.validate.field")?, of("whatsapp.gateway.v1.nested")?);
-        Ok(Self { planner, rules, nested, done: error_schemas(), names: HashMap::new() })
+        Ok(Self { planner, rules, nested, done: errors::schemas(), names: HashMap::new() })
     }
 
     pub(super) fn finish(self) -> Map<String, Value> {
@@ -288,48 +288,4 @@ fn header_case(name: &str) -> String {
         chars.next().map(|c| c.to_uppercase().chain(chars).collect::<String>()).unwrap_or_default()
     });
     words.collect::<Vec<_>>().join("-")
-}
-
-fn error_schemas() -> Map<String, Value> {
-    let codes: Vec<_> = TABLE.iter().map(|row| row.word).collect();
-    let error = json!({
-        "type": "object",
-        "description": "An error.",
-        "properties": {"error": {"$ref": "#/components/schemas/ErrorDetail"}},
-        "required": ["error"],
-    });
-    let detail = json!({
-        "type": "object",
-        "description": "What went wrong.",
-        "properties": {
-            "code": {"type": "string", "enum": codes, "description": "The kind of failure, from a closed list."},
-            "message": {"type": "string", "description": "One sentence for people."},
-            "details": {"$ref": "#/components/schemas/ErrorFacts"},
-        },
-        "required": ["code", "details", "message"],
-    });
-    let facts = json!({
-        "type": "object",
-        "description": "Facts for programs; further ones are named where an operation's text tells of them.",
-        "properties": {
-            "requestId": {"type": "string", "description": "The request's id, as in the header `x-request-id`."},
-            "reason": {"type": "string", "description": "A stable word that says more than the code."},
-            "retryAfterSeconds": {"type": "integer", "description": "After how many seconds trying again makes sense."},
-            "until": {"type": "integer", "format": "int64", "description": "Until when the cause lasts, in epoch milliseconds."},
-            "fields": {
-                "type": "array",
-                "description": "The fields at fault.",
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        "field": {"type": "string", "description": "Path of the field, such as `options[2].text`."},
-                        "message": {"type": "string", "description": "What is wrong and what to do."},
-                    },
-                    "required": ["field", "message"],
-                },
-            },
-        },
-        "required": ["requestId"],
-    });
-    [("ApiError", error), ("ErrorDetail", detail), ("ErrorFacts", facts)].map(|(n, s)| (n.to_owned(), s)).into_iter().collect()
 }
