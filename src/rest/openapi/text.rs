@@ -27,6 +27,13 @@ impl Texts {
                 }
             }
         }
+        let seen: Vec<_> =
+            comments.iter().filter_map(|(place, text)| Some((place.clone(), pointed_at(pool, &place.0, text)?))).collect();
+        for (place, target) in seen {
+            if let Some(text) = comments.get(&target).cloned() {
+                comments.insert(place, text);
+            }
+        }
         let codes = (1..17).map(Grpc::from_i32).filter(|code| *code != Grpc::Unknown);
         let errors = codes.map(|code| {
             let row = by_grpc(code);
@@ -55,6 +62,14 @@ impl Texts {
         }
         out + rest
     }
+}
+
+/// The place of the field that a comment like `See Session.auto_read.` leaves the word to.
+fn pointed_at(pool: &DescriptorPool, file: &str, comment: &str) -> Option<(String, Vec<i32>)> {
+    let (message, field) = comment.strip_prefix("See ")?.strip_suffix('.')?.split_once('.')?;
+    let package = pool.get_file_by_name(file)?.package_name().to_owned();
+    let field = pool.get_message_by_name(&format!("{package}.{message}"))?.get_field_by_name(field)?;
+    Some((field.parent_file().name().to_owned(), field.path().to_vec()))
 }
 
 /// Joins the wrapped lines of a comment; empty lines part paragraphs.

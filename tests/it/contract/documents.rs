@@ -56,6 +56,8 @@ fn the_description_is_whole() {
     assert_eq!(page["properties"]["nextCursor"]["type"], serde_json::json!(["string", "null"]));
     let body = &document["components"]["schemas"]["CreateSessionRequest"]["properties"]["label"];
     assert_eq!(body["maxLength"], 128);
+    let body = &document["components"]["schemas"]["CreateSessionRequest"]["properties"]["autoRead"]["description"];
+    assert_eq!(body, &session["properties"]["autoRead"]["description"], "what one field leaves to another is said here too");
     let events = &document["paths"]["/api/v1/events"]["get"];
     assert_eq!(events["x-stream"], true);
     let kinds: Vec<_> = events["responses"]["200"]["content"].as_object().unwrap().keys().collect();
