@@ -144,14 +144,15 @@ impl Schemas {
                 }
                 continue;
             }
-            let null = match way {
-                Way::In => !needed,
-                Way::Out => unset == Unset::Null,
+            // What a request may leave out may also be `null`.
+            let (null, must_be) = match way {
+                Way::In => (!needed, needed),
+                Way::Out => (unset == Unset::Null, unset != Unset::Nothing),
             };
             if null {
                 allow_null(&mut schema);
             }
-            if if way == Way::In { needed } else { unset != Unset::Nothing } {
+            if must_be {
                 required.push(field.json_name().to_owned());
             }
             properties.insert(field.json_name().to_owned(), schema);
