@@ -35,7 +35,38 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         .btree_map(".")
         .codec_path("crate::api::validate::ValidatingCodec")
         .compile_fds(compiler.file_descriptor_set())?;
+    for name in ["swagger-ui-bundle.js", "swagger-ui.css"] {
+        let file = zipped(utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED, &format!("/dist/{name}"))?;
+        fs::write(out.join(format!("{name}.gz")), file)?;
+    }
     Ok(())
+}
+
+/// The file of a ZIP archive whose path ends so, in the gzip format: both hold the same compressed bytes, checksum and length.
+fn zipped(archive: &[u8], path: &str) -> Fallible<Vec<u8>> {
+    const ENTRY: &[u8] = b"PK\x01\x02";
+    let short = |at: usize| archive.get(at..at + 2).map(|b| usize::from(u16::from_le_bytes([b[0], b[1]])));
+    let long = |at: usize| archive.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize);
+    // The directory at the end names every file; the last record of the archive says where it begins.
+    let end = archive.windows(4).rposition(|w| w == b"PK\x05\x06").ok_or("this is no ZIP archive")?;
+    let mut at = long(end + 16).ok_or("the archive has no directory")?;
+    while archive.get(at..at + 4) == Some(ENTRY) {
+        let broken = "the archive's directory is broken";
+        let lengths = (short(at + 28), short(at + 30), short(at + 32));
+        let (Some(name), Some(extra), Some(comment)) = lengths else { return Err(broken.into()) };
+        if archive.get(at + 46..at + 46 + name).ok_or(broken)?.ends_with(path.as_bytes()) {
+            if short(at + 10) != Some(8) {
+                return Err(format!("{path} is not deflated").into());
+            }
+            let header = long(at + 42).ok_or(broken)?;
+            let from = header + 30 + short(header + 26).ok_or(broken)? + short(header + 28).ok_or(broken)?;
+            let data = archive.get(from..from + long(at + 20).ok_or(broken)?).ok_or(broken)?;
+            let (checksum, length) = (&archive[at + 16..at + 20], &archive[at + 24..at + 28]);
+            return Ok([&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff], data, checksum, length].concat());
+        }
+        at += 46 + name + extra + comment;
+    }
+    Err(format!("{path} is not in the archive").into())
 }
 
 /// Our packages and the modules that `src/proto.rs` gives them.

@@ -222,6 +222,7 @@ pub async fn sandbox(
         authenticator,
         audit: None,
         origins: Vec::new(),
+        docs: false,
         ready: Arc::new(|| Box::pin(async { Vec::new() })),
         pages: Vec::new(),
         ambient,
@@ -231,6 +232,15 @@ pub async fn sandbox(
     lifecycle.spawn_vital("edge", serve_edge(listener, edge, Limits::default(), draining));
     ready(&SandboxReady { control, url, key: sandbox.static_public_key(), api_key: made });
     lifecycle.wait().await
+}
+
+/// The OpenAPI document of the HTTP API, as JSON or as YAML.
+///
+/// # Errors
+/// Never for the contract that this program was built with; a test says so.
+pub fn openapi(yaml: bool) -> anyhow::Result<String> {
+    let document = crate::rest::openapi::document(proto::DESCRIPTORS)?;
+    Ok(if yaml { crate::rest::openapi::to_yaml(&document) } else { format!("{document:#}\n") })
 }
 
 /// Brings the database up to date.
@@ -343,6 +353,7 @@ fn edge(
         authenticator,
         audit: Some(audit),
         origins: config.cors_origins.clone(),
+        docs: config.docs,
         ready: Arc::new(move || {
             let (db, stopping) = (ready_db.clone(), stopping.is_cancelled());
             Box::pin(async move {

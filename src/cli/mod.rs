@@ -7,6 +7,7 @@ mod events;
 mod failure;
 mod keys;
 mod migrate;
+mod openapi;
 mod output;
 mod pair;
 mod qr;
@@ -43,6 +44,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Bring the database up to date.
     Migrate(Box<Flags>),
+    /// Print the OpenAPI document of the HTTP API.
+    Openapi(openapi::Arguments),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -72,6 +75,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Sandbox(arguments) => Box::pin(sandbox::run(arguments)).await,
         Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
         Command::Migrate(flags) => Box::pin(migrate::run(&flags)).await,
+        Command::Openapi(arguments) => openapi::run(&arguments),
         Command::Config(command) => config::run(&command),
         Command::Keys(arguments) => Box::pin(keys::run(arguments)).await,
         Command::Sessions(arguments) => Box::pin(sessions::run(arguments)).await,
@@ -97,6 +101,7 @@ mod tests {
             "sandbox --state phones.json",
             "demo",
             "migrate --database-url sqlite://x.db",
+            "openapi --yaml",
             "config check --sandbox=false",
             "keys create --name ci --capability read --capability send",
             "keys revoke 01J --server http://gateway:8080",

@@ -81,6 +81,8 @@ pub struct Config {
     pub login: Option<LoginIssuer>,
     /// Origins whose browser pages may call; `*` stands for all.
     pub cors_origins: Vec<String>,
+    /// Whether the API's description and its page are served.
+    pub docs: bool,
     /// Client connections at a time.
     pub max_connections: usize,
     /// Which WhatsApp the sessions connect to.
@@ -210,6 +212,7 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
     let bootstrap_api_key = from.optional("bootstrap_api_key", parse::api_key);
     let login = login(from);
     let cors_origins = from.list("cors_origins", parse::origin);
+    let docs = from.read("docs", parse::switch);
     let max_connections = from.read("max_connections", parse::number(1, 1_000_000));
     let network = network(from);
     let whatsapp_version = from.optional("whatsapp_version", parse::version);
@@ -232,6 +235,7 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
         bootstrap_api_key,
         login,
         cors_origins,
+        docs: docs?,
         max_connections: usize::try_from(max_connections?).ok()?,
         network: network?,
         whatsapp_version,

@@ -106,6 +106,12 @@ pub const SETTINGS: [Setting; 25] = [
     setting("auth_issuer", Kind::Plain, "", "the `iss` that login tokens must have; needed with login tokens"),
     setting("auth_audience", Kind::Plain, "", "the `aud` that login tokens must have; needed with login tokens"),
     setting("cors_origins", Kind::List, "", "origins whose browser pages may call, separated by commas; `*` means all"),
+    setting(
+        "docs",
+        Kind::Switch,
+        "true",
+        "serve the API's page at `/docs`, and its description at `/api/v1/openapi.json` and `.yaml`",
+    ),
     setting("max_connections", Kind::Plain, "10000", "client connections at a time, 1 to 1000000"),
     setting("sandbox", Kind::Switch, "false", "connect sessions to a built-in WhatsApp simulator instead of WhatsApp"),
     setting("sandbox_listen", Kind::Plain, "127.0.0.1:8088", "address and port of the built-in simulator"),

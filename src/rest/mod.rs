@@ -27,7 +27,9 @@
 //!
 //! **HTTP.** HEAD is GET without the body. 405 carries `Allow`. A trailing slash is another path.
 
+mod docs;
 mod json;
+pub mod openapi;
 mod plan;
 mod qr;
 pub mod render;
@@ -48,7 +50,6 @@ use anyhow::{Context as _, ensure};
 use bytes::{Buf as _, BufMut as _, Bytes};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tonic::body::Body;
@@ -61,7 +62,7 @@ use crate::error::{Code, Error};
 use crate::rest::plan::{Kind, Planner, Plans};
 use crate::rest::qr::Form;
 use crate::rest::request::Given;
-use crate::rest::response::{Failure, content, malformed, write};
+use crate::rest::response::{Failure, content, malformed, without_body, write};
 use crate::rest::rule::{Options, Rule};
 use crate::rest::stream::Format;
 use crate::rest::template::{Found, Table, Template};
@@ -125,14 +126,7 @@ impl Rest {
             *request.method_mut() = Method::GET;
         }
         let response = self.run(request, &id).await.unwrap_or_else(|failure| failure.response(&id));
-        if !head {
-            return response;
-        }
-        let (mut parts, body) = response.into_parts();
-        if let Some(length) = body.size_hint().exact() {
-            parts.headers.insert(header::CONTENT_LENGTH, length.into());
-        }
-        Response::from_parts(parts, Body::empty())
+        if head { without_body(response) } else { response }
     }
 
     async fn run(&self, request: Request<Body>, id: &RequestId) -> Result<Response<Body>, Failure> {

@@ -137,9 +137,14 @@ impl Enumeration {
         self.names.iter().find(|(n, known)| *n != 0 && known == name).map(|(n, _)| *n)
     }
 
-    /// The names that are accepted.
+    /// The names that are accepted: all but that of the zero value.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().filter(|(n, _)| *n != 0).map(|(_, name)| name.as_str())
+    }
+
+    /// The names that are accepted, for people.
     pub(super) fn allowed(&self) -> String {
-        self.names.iter().filter(|(n, _)| *n != 0).map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ")
+        self.names().collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -325,7 +330,7 @@ fn key(name: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 /// `SessionStatus` → `SESSION_STATUS_`.
-fn screaming(name: &str) -> String {
+pub(super) fn screaming(name: &str) -> String {
     let mut out = String::new();
     for c in name.chars() {
         if c.is_uppercase() && !out.is_empty() {

@@ -32,12 +32,27 @@ pub(super) struct Given<'a> {
 }
 
 /// Where a field of the request may stand.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
     Path,
     Header,
     Query,
     Body,
+}
+
+/// The one place a field is taken from; a header comes on top for fields with `(query)`.
+pub(super) fn place(field: &Field, in_path: bool, takes_body: bool) -> Place {
+    if in_path {
+        Place::Path
+    } else if field.query {
+        Place::Query
+    } else if field.header.is_some() {
+        Place::Header
+    } else if takes_body {
+        Place::Body
+    } else {
+        Place::Query
+    }
 }
 
 impl Given<'_> {
@@ -56,19 +71,8 @@ impl Given<'_> {
         Ok(out)
     }
 
-    /// The one place a field is taken from; a header comes on top for fields with `(query)`.
     fn place(&self, at: usize, field: &Field) -> Place {
-        if self.captures.iter().any(|(taken, _)| *taken == at) {
-            Place::Path
-        } else if field.query {
-            Place::Query
-        } else if field.header.is_some() {
-            Place::Header
-        } else if self.takes_body {
-            Place::Body
-        } else {
-            Place::Query
-        }
+        place(field, self.captures.iter().any(|(taken, _)| *taken == at), self.takes_body)
     }
 
     fn put_body(&self, plan: &Message, out: &mut Vec<u8>) -> Result<()> {

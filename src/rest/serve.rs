@@ -46,6 +46,7 @@ use crate::domain::clock::Ambient;
 use crate::domain::principal::Principal;
 use crate::error::Error;
 use crate::rest::Rest;
+use crate::rest::docs::Docs;
 use crate::rest::response::{Failure, content};
 
 /// Tells what keeps the program from being ready; nothing when it is.
@@ -66,6 +67,8 @@ pub struct Edge {
     pub audit: Option<Audit>,
     /// Origins of browsers that may call, such as `https://console.example.org`; none means no CORS, `*` means all.
     pub origins: Vec<String>,
+    /// Whether `/docs` and the description of the API are served.
+    pub docs: bool,
     /// Answers `/readyz`.
     pub ready: Ready,
     /// Web pages, and the beginnings of the paths that are theirs, such as `/pair/`.
@@ -90,6 +93,7 @@ pub type EdgeService = BoxCloneSyncService<Request<Body>, Response<Body>, Infall
 struct Doors {
     grpc: Calls,
     rest: Rest,
+    docs: Option<Docs>,
     ready: Ready,
     pages: Pages,
 }
@@ -104,7 +108,8 @@ impl Edge {
         let guard = Guard::new(Gate::new(&pool, self.authenticator, self.ambient.clone(), self.audit)?, self.routes);
         let grpc = Calls::new(&pool, guard, self.shutdown);
         let rest = Rest::new(self.descriptors, grpc.clone())?;
-        let doors = Doors { grpc, rest, ready: self.ready, pages: self.pages };
+        let docs = self.docs.then(|| Docs::new(self.descriptors)).transpose()?;
+        let doors = Doors { grpc, rest, docs, ready: self.ready, pages: self.pages };
         let inner = service_fn(move |request| {
             let doors = doors.clone();
             async move { Ok::<_, Infallible>(doors.answer(request).await) }
@@ -176,15 +181,18 @@ impl Doors {
                     }
                 }
             }
-            path => match self.pages.iter().find(|(beginning, _)| path.starts_with(beginning)) {
-                Some((beginning, page)) => {
+            path => {
+                if let Some((beginning, page)) = self.pages.iter().find(|(beginning, _)| path.starts_with(beginning)) {
                     // The path may hold a secret and stays out of the log.
                     tracing::Span::current().record("route", beginning);
                     let answer = page.clone().oneshot(request.map(axum::body::Body::new)).await;
-                    answer.unwrap_or_else(|never| match never {}).map(Body::new)
+                    return answer.unwrap_or_else(|never| match never {}).map(Body::new);
                 }
-                None => self.rest.answer(request).await,
-            },
+                match self.docs.as_ref().and_then(|docs| docs.answer(&request)) {
+                    Some(page) => page,
+                    None => self.rest.answer(request).await,
+                }
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One integration binary: real servers on port 0, real databases, the real WhatsApp client library against the sandbox.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
 
+mod contract;
 mod crash;
 mod gateway;
 mod link;

@@ -67,6 +67,7 @@ impl Server {
             authenticator: authenticator(),
             audit: None,
             origins: origins.iter().map(|o| (*o).to_owned()).collect(),
+            docs: true,
             ready: Arc::new(|| Box::pin(async { vec!["database: gone".to_owned()] })),
             pages: Vec::new(),
             ambient: Ambient::system(),

@@ -18,7 +18,7 @@ async fn entry(it: &Trusting, what: &str, fits: impl Fn(&Value) -> bool) -> Valu
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_done_and_what_is_refused_is_on_record() {
-    let it = Trusting::start().await;
+    let it = Trusting::held().await;
     let session = it.session("org_1").await;
     let created =
         entry(&it, "the creation is recorded", |entry| entry["method"].as_str().unwrap().ends_with("CreateSession")).await;
@@ -60,7 +60,7 @@ async fn what_is_done_and_what_is_refused_is_on_record() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_is_read_in_pages_and_refusals_are_sampled() {
-    let it = Trusting::start().await;
+    let it = Trusting::held().await;
     for number in 0..60 {
         it.get_as(&format!("wa_nobody{number}"), "/api/v1/sessions").await;
     }
@@ -95,7 +95,7 @@ async fn the_log_is_read_in_pages_and_refusals_are_sampled() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_platform_sees_the_sessions_of_all_organizations() {
-    let it = Trusting::start().await;
+    let it = Trusting::held().await;
     let mut made = vec![it.session("org_1").await, it.session("org_2").await, it.session("org_3").await];
     made.sort();
     let (status, page) = it.get_as(&it.super_admin(), "/api/v1/admin/sessions").await;

@@ -11,7 +11,7 @@ use crate::support::{ENGINES, Engine};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slip_is_told_from_a_wrong_key_and_guessing_is_slowed_but_locks_nobody_out() {
-    let it = Trusting::start().await;
+    let it = Trusting::held().await;
     let (_, secret) = it.key("org_1", json!({"name": "key", "capabilities": ["manage"]})).await;
     assert_eq!(secret.len(), 52, "wa_, 43 digits and the checksum");
     let last = if secret.ends_with('x') { "y" } else { "x" };
@@ -46,7 +46,7 @@ async fn a_slip_is_told_from_a_wrong_key_and_guessing_is_slowed_but_locks_nobody
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_key_is_refused_at_once_and_its_streams_end() {
-    let it = Trusting::start().await;
+    let it = Trusting::held().await;
     let (id, secret) = it.key("org_1", json!({"name": "key", "capabilities": ["manage", "events"]})).await;
     assert_eq!(it.get_as(&secret, "/api/v1/sessions").await.0, 200);
     let client = reqwest::Client::new();
@@ -110,7 +110,7 @@ async fn a_key_revoked_elsewhere_is_refused_within_two_seconds() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_use_is_noted_and_an_end_in_time_holds() {
-    let it = Trusting::start().await;
+    let it = Trusting::held().await;
     let end = NOW.plus(Duration::from_secs(600)).0;
     let (id, secret) = it.key("org_1", json!({"name": "brief", "capabilities": ["manage"], "expiresAt": end})).await;
     let row = async || -> Value {

@@ -105,7 +105,7 @@ fn reason(result: &Result<(), Status>) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_method_lets_in_whom_its_options_say() {
-    let it = Trusting::start().await;
+    let it = Trusting::held().await;
     let credentials = credentials(&it).await;
     let channel = Channel::from_shared(it.gateway.base.clone()).unwrap().connect().await.unwrap();
     let http = reqwest::Client::new();
@@ -160,7 +160,7 @@ async fn everything(it: &Trusting, organization: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_belongs_to_others_does_not_exist() {
-    let it = Trusting::start().await;
+    let it = Trusting::held().await;
     let (session, own) = (it.session("org_1").await, it.session("org_1").await);
     let (key, _) = it.key("org_1", json!({"name": "theirs", "capabilities": ["read"]})).await;
     let every = json!(["read", "send", "manage", "events"]);
@@ -201,7 +201,7 @@ async fn what_belongs_to_others_does_not_exist() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restricted_key_sees_its_own_and_makes_nothing_wider() {
-    let it = Trusting::start().await;
+    let it = Trusting::held().await;
     let (own, other) = (it.session("org_1").await, it.session("org_1").await);
     let every = json!(["read", "send", "manage", "events"]);
     let restricted = it.key("org_1", json!({"name": "restricted", "capabilities": every, "sessions": [own]})).await.1;

@@ -18,17 +18,22 @@ use crate::support::Engine;
 
 const NOW: Time = Time(1_790_000_000_000);
 
-/// A gateway by a held clock that takes the login tokens of `signer`.
-struct Trusting {
-    gateway: Gateway,
+/// A gateway that takes the login tokens of `signer`.
+pub(crate) struct Trusting {
+    pub(crate) gateway: Gateway,
     clock: Ambient,
     signer: Signer,
     _home: Home,
 }
 
 impl Trusting {
-    async fn start() -> Self {
-        let (home, clock, signer) = (Home::new(Engine::Sqlite).await, Ambient::held(NOW), Signer::ed25519("k1"));
+    /// By a clock that stands still until it is moved.
+    async fn held() -> Self {
+        Self::start(Ambient::held(NOW)).await
+    }
+
+    pub(crate) async fn start(clock: Ambient) -> Self {
+        let (home, signer) = (Home::new(Engine::Sqlite).await, Signer::ed25519("k1"));
         let file = home.path().join("jwks.json");
         std::fs::write(&file, issuer::key_set(&[&signer])).unwrap();
         let settings = [
@@ -49,7 +54,7 @@ impl Trusting {
     }
 
     /// A login token of the platform's own.
-    fn super_admin(&self) -> String {
+    pub(crate) fn super_admin(&self) -> String {
         let mut all = claims(self.clock.now());
         all["role"] = json!("super_admin");
         (all["activeOrganizationId"], all["orgRole"]) = (Value::Null, Value::Null);
@@ -76,7 +81,7 @@ impl Trusting {
         self.gateway.call_as(Some(credential), "GET", path, None).await
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.gateway.stop().await;
     }
 }
