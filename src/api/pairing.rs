@@ -13,8 +13,8 @@ use crate::domain::pairing_link::LinkStatus;
 use crate::proto::gateway::pairing_service_server::PairingService;
 use crate::proto::gateway::{
     AnswerPasskeyRequest, ConfirmPasskeyRequest, CreatePairingLinkRequest, GetQrRequest, ListPairingLinksRequest,
-    ListPairingLinksResponse, PairingCode, PairingLink, Qr, RequestPairingCodeRequest, RevokePairingLinkRequest, WatchPairingRequest,
-    WatchPairingResponse,
+    ListPairingLinksResponse, PairingCode, PairingLink, Qr, RequestPairingCodeRequest, RevokePairingLinkRequest,
+    WatchPairingRequest, WatchPairingResponse,
 };
 use crate::service::Service;
 use crate::service::pairing_link::NewLink;

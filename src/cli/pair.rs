@@ -105,12 +105,13 @@ impl Screen {
                 ];
                 self.draw(&drawing, code.expires_at.as_ref())
             }
-            Update::PasskeyRequired(_) => self.note(
-                "WhatsApp wants a passkey of the account: answer it on the page of a pairing link, or by AnswerPasskey",
-            ),
-            Update::PasskeyConfirm(it) => {
-                self.note(&format!("compare with the phone: {}; the same? confirm on a pairing link's page, or by ConfirmPasskey", it.code))
+            Update::PasskeyRequired(_) => {
+                self.note("WhatsApp wants a passkey of the account: answer it on the page of a pairing link, or by AnswerPasskey")
             }
+            Update::PasskeyConfirm(it) => self.note(&format!(
+                "compare with the phone: {}; the same? confirm on a pairing link's page, or by ConfirmPasskey",
+                it.code
+            )),
             Update::Status(status) => match SessionStatus::try_from(*status) {
                 Ok(SessionStatus::ScanQrCode) => Ok(()),
                 _ => self.note(&format!("status: {}", render::word("SessionStatus", *status))),

@@ -168,7 +168,9 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
 
 pub(super) fn public_url(text: &str) -> Result<String, String> {
     let uri: Option<Uri> = text.parse().ok();
-    if uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()) && !text.contains(['?', '#', '@']) {
+    if uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+        && !text.contains(['?', '#', '@'])
+    {
         return Ok(text.trim_end_matches('/').to_owned());
     }
     Err(format!("`{text}` is no web address; write one such as https://wa.example.com"))

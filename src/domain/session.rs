@@ -174,7 +174,9 @@ impl Reason {
             Self::Unlinked => "the phone has unlinked this device; start to pair again",
             Self::LoggedOut => "logged out on request; start to pair again",
             Self::Deleted => "deleted on request",
-            Self::DeletedStillLinked => "deleted on request while not connected: the phone still lists the device; remove it there",
+            Self::DeletedStillLinked => {
+                "deleted on request while not connected: the phone still lists the device; remove it there"
+            }
             Self::LeaseLost => "another gateway holds the session",
             Self::Internal => "an internal fault; see the gateway's log",
         }

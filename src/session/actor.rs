@@ -440,7 +440,13 @@ impl Actor {
     }
 
     /// Enters a part of the passkey step.
-    async fn passkey(&mut self, timer: &mut Timer, phase: Phase, reason: Reason, data: Option<String>) -> Result<Option<Outcome>> {
+    async fn passkey(
+        &mut self,
+        timer: &mut Timer,
+        phase: Phase,
+        reason: Reason,
+        data: Option<String>,
+    ) -> Result<Option<Outcome>> {
         *timer = Timer::enter(phase);
         let now = self.now();
         self.move_on(State { until: Some(now.plus(PASSKEY)), data, ..State::new(Status::ScanQrCode, reason, now) }).await

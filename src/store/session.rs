@@ -78,7 +78,12 @@ impl Db {
     }
 
     /// The session that a call with this key has created after `since`, and the hash of what was asked for.
-    pub async fn created_by_key(&self, organization: &OrganizationId, key: &str, since: Time) -> Result<Option<(Session, String)>> {
+    pub async fn created_by_key(
+        &self,
+        organization: &OrganizationId,
+        key: &str,
+        since: Time,
+    ) -> Result<Option<(Session, String)>> {
         let sql = concat!(
             "SELECT ",
             columns!(),

@@ -410,7 +410,9 @@ impl Tap {
             Event::PairingQrCode(qr) => Signal::Qr { code: qr.code.clone(), ttl: qr.timeout },
             Event::PairingQrCodesExhausted(_) => Signal::QrExhausted,
             Event::PairingCodeRefresh(_) => Signal::CodeExpired,
-            Event::PairPasskeyRequest(_) | Event::PairPasskeyConfirmation(_) | Event::PairPasskeyError(_) => passkey::signal(event)?,
+            Event::PairPasskeyRequest(_) | Event::PairPasskeyConfirmation(_) | Event::PairPasskeyError(_) => {
+                passkey::signal(event)?
+            }
             Event::ClientOutdated(_) => Signal::Outdated,
             Event::StreamReplaced(_) => Signal::Replaced,
             Event::TemporaryBan(ban) => Signal::Banned { ttl: ban.expire.to_std().unwrap_or_default() },

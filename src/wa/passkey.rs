@@ -75,7 +75,9 @@ mod tests {
     fn the_library_s_events_become_signals() {
         let request = PairPasskeyRequest::builder().request_options_json("{\"challenge\":\"YQ\"}".into()).build();
         let signal_of = |event| signal(&event).unwrap();
-        assert!(matches!(signal_of(Event::PairPasskeyRequest(request)), Signal::PasskeyRequired { options } if options.contains("YQ")));
+        assert!(
+            matches!(signal_of(Event::PairPasskeyRequest(request)), Signal::PasskeyRequired { options } if options.contains("YQ"))
+        );
         let confirm = PairPasskeyConfirmation::builder().code("ABCD-1234".into()).skip_handoff_ux(true).build();
         let confirm = signal_of(Event::PairPasskeyConfirmation(confirm));
         assert!(matches!(confirm, Signal::PasskeyConfirm { code, known: true } if code == "ABCD-1234"));
@@ -89,7 +91,9 @@ mod tests {
                        "response":{"clientDataJSON":"e30","authenticatorData":"AA","signature":"AA","userHandle":null}}"#;
         let Proof(assertion) = Proof::parse(good).unwrap();
         assert_eq!((assertion.credential_id.as_slice(), assertion.assertion_json.as_slice()), (&[1, 2, 3][..], good.as_bytes()));
-        for bad in ["", "{}", "[]", "null", &good.replace("AQID", ""), &good.replace("AQID", "*"), &good.replace("signature", "s")] {
+        for bad in
+            ["", "{}", "[]", "null", &good.replace("AQID", ""), &good.replace("AQID", "*"), &good.replace("signature", "s")]
+        {
             assert!(Proof::parse(bad).is_err(), "{bad}");
         }
     }

@@ -10,6 +10,7 @@ use super::sign;
 use crate::domain::clock::{Ambient, Time};
 use crate::domain::event::{Event, NewEvent, Payload};
 use crate::domain::ids::SessionId;
+use crate::domain::session::Metadata;
 use crate::domain::webhook::{Outcome, Webhook};
 use crate::egress::{Call, Follow, Guard, Size};
 use crate::error::{Error, Result};
@@ -125,6 +126,7 @@ impl Sender {
                 timestamp: self.ambient.now(),
                 payload: Payload::WebhookTest(webhook.id.clone()),
             },
+            metadata: Metadata::default(),
         };
         Ok((id, self.send(webhook, event, 1).await?))
     }

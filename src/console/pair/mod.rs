@@ -96,11 +96,17 @@ async fn show(State(page): State<Arc<Page>>, Path(token): Path<String>) -> Respo
 }
 
 async fn code(State(page): State<Arc<Page>>, Path(token): Path<String>, request: Request) -> Response {
-    answer(page.act(&token, Act::Code, request, async |opened, body| opened.request_code(text(&body, "phone")?).await.map(drop)).await)
+    answer(
+        page.act(&token, Act::Code, request, async |opened, body| opened.request_code(text(&body, "phone")?).await.map(drop))
+            .await,
+    )
 }
 
 async fn passkey(State(page): State<Arc<Page>>, Path(token): Path<String>, request: Request) -> Response {
-    answer(page.act(&token, Act::Passkey, request, async |opened, body| opened.answer_passkey(text(&body, "assertion")?).await).await)
+    answer(
+        page.act(&token, Act::Passkey, request, async |opened, body| opened.answer_passkey(text(&body, "assertion")?).await)
+            .await,
+    )
 }
 
 async fn confirm(State(page): State<Arc<Page>>, Path(token): Path<String>, request: Request) -> Response {

@@ -169,8 +169,13 @@ async fn tries_are_limited(home: Home) {
     let (status, refused) = post(&gateway, &code, json!({"phone": "x"})).await;
     assert_eq!((status, refused["retryAfterSeconds"].is_i64()), (429, true), "{refused}");
     let (_, other) = link(&gateway, json!({})).await;
-    assert_eq!(post(&gateway, &format!("{}/code", path(&other)), json!({"phone": "x"})).await.0, 400, "another link is another's");
-    let form = reqwest::Client::new().post(format!("{}{}/code", gateway.base, path(&other))).body("phone=1").send().await.unwrap();
+    assert_eq!(
+        post(&gateway, &format!("{}/code", path(&other)), json!({"phone": "x"})).await.0,
+        400,
+        "another link is another's"
+    );
+    let form =
+        reqwest::Client::new().post(format!("{}{}/code", gateway.base, path(&other))).body("phone=1").send().await.unwrap();
     assert_eq!(form.status().as_u16(), 400, "forms of other sites are not taken");
     gateway.stop().await;
 }

@@ -31,14 +31,17 @@ async fn settings_and_metadata(home: Home) {
     let path = format!("/api/v1/sessions/{}", made["id"].as_str().unwrap());
     let patch = async |body: Value| gateway.call_as(Some(KEY), "PATCH", &path, Some(body)).await;
     let (status, changed) =
-        patch(json!({"ignoreGroups": true, "ignoreChannels": true, "ignoreStatus": false, "metadata": {"b": "", "c": "3"}})).await;
+        patch(json!({"ignoreGroups": true, "ignoreChannels": true, "ignoreStatus": false, "metadata": {"b": "", "c": "3"}}))
+            .await;
     assert_eq!(status, 200, "{changed}");
     let filters = ["ignoreStatus", "ignoreGroups", "ignoreChannels", "ignoreBroadcast"].map(|f| changed[f].clone());
     assert_eq!(filters, [json!(false), json!(true), json!(true), json!(false)]);
     assert_eq!(changed["metadata"], json!({"c": "3", "customer": "4711"}), "what is absent stays");
     assert_eq!(gateway.get(&path).await, changed);
     let many: serde_json::Map<_, _> = (0..21).map(|n| (format!("k{n}"), json!("v"))).collect();
-    for wrong in [json!({"": "x"}), json!({"k".repeat(65): "x"}), json!({"k": "x".repeat(513)}), Value::Object(many), json!({"k": 7})] {
+    for wrong in
+        [json!({"": "x"}), json!({"k".repeat(65): "x"}), json!({"k": "x".repeat(513)}), Value::Object(many), json!({"k": 7})]
+    {
         let (status, body) = patch(json!({"metadata": wrong})).await;
         assert_eq!(status, 400, "{body}");
         assert!(body["error"]["details"]["fields"].to_string().contains("metadata"), "{body}");
