@@ -8,12 +8,13 @@ use std::{env, error, fs};
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, Value};
 
 /// The entry files; what they import is found by itself.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "whatsapp/gateway/v1/session.proto",
     "whatsapp/gateway/v1/pairing.proto",
     "whatsapp/gateway/v1/message.proto",
     "whatsapp/gateway/v1/event.proto",
     "whatsapp/gateway/v1/api_key.proto",
+    "whatsapp/sandbox/v1/fault.proto",
     "whatsapp/sandbox/v1/sandbox.proto",
 ];
 

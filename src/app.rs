@@ -29,12 +29,13 @@ use crate::proto::gateway::event_service_server::EventServiceServer;
 use crate::proto::gateway::message_service_server::MessageServiceServer;
 use crate::proto::gateway::pairing_service_server::PairingServiceServer;
 use crate::proto::gateway::session_service_server::SessionServiceServer;
+use crate::proto::sandbox::fault_service_server::FaultServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
 use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
 use crate::sandbox::control::Control;
 use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::service::{Parts, Service};
-use crate::session::{Context, Supervisor};
+use crate::session::{Context, Supervisor, Timing};
 use crate::store::cipher::Key;
 use crate::store::{Cipher, Db, Options};
 use crate::wa::Endpoint;
@@ -108,6 +109,11 @@ pub async fn serve(config: Config, lifecycle: Lifecycle) -> anyhow::Result<ExitC
 
 /// Starts a gateway; it serves when this returns. Its tasks belong to `lifecycle`.
 pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> anyhow::Result<Running> {
+    start_with(config, ambient, lifecycle, Timing::default()).await
+}
+
+/// The same with other limits and waits, for those who cannot wait that long.
+pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle, timing: Timing) -> anyhow::Result<Running> {
     make_private_dir(&config.data_dir).with_context(|| format!("data_dir {}", config.data_dir.display()))?;
     let cipher = cipher(&config, &ambient);
     let db = open(&config).await?;
@@ -121,7 +127,7 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
     let hub = Hub::default();
     let log = EventLog::new(db.clone(), hub.clone(), ambient.clone());
     let gateway = config.gateway_id.clone();
-    let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher, gateway.clone());
+    let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher, gateway.clone(), timing);
     let supervisor = Supervisor::new(context);
     let service = Service::new(Parts {
         db: db.clone(),
@@ -179,7 +185,9 @@ pub async fn sandbox(
             Ok(known.then(|| crate::domain::principal::Principal::local(OrganizationId::new(DEFAULT_ORGANIZATION))))
         })
     });
-    let routes = Routes::new(SandboxServiceServer::new(Control::new(sandbox.clone())));
+    let operations = Control::new(sandbox.clone());
+    let routes =
+        Routes::new(SandboxServiceServer::new(operations.clone())).add_service(FaultServiceServer::new(operations));
     let edge = Edge {
         descriptors: proto::DESCRIPTORS,
         routes: with_standard(routes)?,
@@ -282,7 +290,10 @@ fn edge(
         .add_service(EventServiceServer::new(events::Events(service.clone())))
         .add_service(ApiKeyServiceServer::new(api_keys::ApiKeys(service.clone())));
     if let Some(sandbox) = sandbox {
-        routes = routes.add_service(SandboxServiceServer::new(Control::new(sandbox)));
+        let control = Control::new(sandbox);
+        routes = routes
+            .add_service(SandboxServiceServer::new(control.clone()))
+            .add_service(FaultServiceServer::new(control));
     }
     let lookup = service.clone();
     let authenticator = Authenticator::new(move |secret| {

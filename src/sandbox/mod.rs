@@ -8,6 +8,7 @@
 //! | `server/` | the server: accounts, login, pairing, one file per family of stanzas |
 //! | `phone/` | the phones: device 0 of each account, with Signal both ways |
 //! | `journal` | what survives a restart or a kill |
+//! | [`fault`] | what can go wrong on command |
 //! | [`control`] | the control operations over gRPC |
 //!
 //! Everything the simulator knows is one value, `server::World`, behind one lock that is never held across an await. A step (a
@@ -28,6 +29,7 @@
 //! login with pairing. Everything else fails closed: see `tests/it/sandbox/trust.rs`.
 
 pub mod control;
+pub mod fault;
 mod journal;
 mod keys;
 mod phone;
@@ -45,6 +47,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use wacore_libsignal::protocol::KeyPair;
 
+use self::fault::{Fault, FaultSpec};
 use self::journal::Journal;
 use self::keys::{Secret, public};
 use self::server::World;
@@ -348,6 +351,31 @@ impl Sandbox {
         let account = world.known(&number)?;
         let rows = account.messages.values().map(|row| &row.shown);
         Ok(rows.filter(|row| chat.as_ref().is_none_or(|chat| row.chat == *chat)).cloned().collect())
+    }
+
+    /// Arms a fault; one of the connection that names no stanza strikes at once. Fails when the fault makes no sense or there are 1000.
+    pub fn create_fault(&self, spec: FaultSpec) -> Result<Fault> {
+        self.inner.act(|world| world.arm(spec))
+    }
+
+    /// All faults with what they did, oldest first.
+    pub fn list_faults(&self) -> Vec<Fault> {
+        self.inner.world().list_faults()
+    }
+
+    /// Disarms a fault. Fails when there is none with this id.
+    pub fn delete_fault(&self, id: u64) -> Result<()> {
+        self.inner.act(|world| world.disarm(id))
+    }
+
+    /// Disarms all faults.
+    pub fn delete_faults(&self) {
+        self.inner.act(World::disarm_all);
+    }
+
+    /// The clock and the random source.
+    pub(crate) fn ambient(&self) -> &Ambient {
+        &self.inner.ambient
     }
 
     /// How often clients asked for what the sandbox does not know, by namespace and element.

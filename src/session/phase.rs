@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::timing::Timing;
+
 /// Where a connection is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -19,22 +21,6 @@ pub enum Phase {
     Blip,
     /// It has been lost for longer.
     Lost,
-}
-
-impl Phase {
-    /// How long the phase may last; `None` for the one that is meant to stay.
-    fn limit(self) -> Option<Duration> {
-        match self {
-            Self::Connecting => Some(Duration::from_secs(45)),
-            // Six codes take 160 seconds, then the library says so itself; this is for when it does not.
-            Self::Scanning => Some(Duration::from_secs(200)),
-            // The library itself gives the first sync 180 seconds.
-            Self::Accepted => Some(Duration::from_secs(200)),
-            Self::Online => None,
-            Self::Blip => Some(Duration::from_secs(30)),
-            Self::Lost => Some(Duration::from_secs(120)),
-        }
-    }
 }
 
 /// A phase and when it ends.
@@ -57,8 +43,8 @@ impl Timer {
     }
 
     /// Waits until the phase has lasted too long; for ever if it may stay.
-    pub async fn expired(&self) {
-        match self.phase.limit() {
+    pub async fn expired(&self, timing: &Timing) {
+        match timing.limit(self.phase) {
             Some(limit) => tokio::time::sleep_until(self.since + limit).await,
             None => std::future::pending().await,
         }

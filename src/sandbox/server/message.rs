@@ -35,6 +35,9 @@ impl World {
         }
         let ack = el("ack").attr("class", "message").attr("id", id.clone()).attr("from", chat.clone());
         let ack = ack.attr("t", self.now_secs().to_string());
+        if let Some(code) = self.fault_at_message(from) {
+            return self.send(connection, ack.attr("error", code.to_string()).build());
+        }
         // Groups, channels and status posts are not simulated yet.
         if !chat.is_pn() && !chat.is_lid() {
             return self.send(connection, ack.attr("error", "501").build());
