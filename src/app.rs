@@ -186,8 +186,7 @@ pub async fn sandbox(
         })
     });
     let operations = Control::new(sandbox.clone());
-    let routes =
-        Routes::new(SandboxServiceServer::new(operations.clone())).add_service(FaultServiceServer::new(operations));
+    let routes = Routes::new(SandboxServiceServer::new(operations.clone())).add_service(FaultServiceServer::new(operations));
     let edge = Edge {
         descriptors: proto::DESCRIPTORS,
         routes: with_standard(routes)?,
@@ -291,9 +290,7 @@ fn edge(
         .add_service(ApiKeyServiceServer::new(api_keys::ApiKeys(service.clone())));
     if let Some(sandbox) = sandbox {
         let control = Control::new(sandbox);
-        routes = routes
-            .add_service(SandboxServiceServer::new(control.clone()))
-            .add_service(FaultServiceServer::new(control));
+        routes = routes.add_service(SandboxServiceServer::new(control.clone())).add_service(FaultServiceServer::new(control));
     }
     let lookup = service.clone();
     let authenticator = Authenticator::new(move |secret| {

@@ -202,7 +202,8 @@ impl World {
                 }
                 None => {
                     // Not paired, so it offers codes again; it is not the one to go on with.
-                    self.until(&path, "a code or the pairing", |s| s["status"] == "scan_qr_code" || s["status"] == "working").await;
+                    self.until(&path, "a code or the pairing", |s| s["status"] == "scan_qr_code" || s["status"] == "working")
+                        .await;
                     self.insist("DELETE", &path, Value::Null, &[204]).await;
                 }
             }
@@ -274,14 +275,22 @@ impl World {
         for text in answered.keys() {
             let body = json!({"type": "text", "to": BUDI, "text": text});
             let wait = async {
-                while !matches!(self.call("POST", &format!("{session}/messages"), Some(&body), Some(text)).await, Some((200, _))) {}
+                while !matches!(self.call("POST", &format!("{session}/messages"), Some(&body), Some(text)).await, Some((200, _)))
+                {
+                }
             };
             if tokio::time::timeout(PATIENCE, wait).await.is_err() {
                 self.fail(&format!("`{text}` could not be sent in the end"));
             }
         }
         // One more each way: the ratchets still turn.
-        self.insist("POST", &format!("/sandbox/v1/phones/{BUDI}/messages"), json!({"to": SHOP, "text": "the last question"}), &[201]).await;
+        self.insist(
+            "POST",
+            &format!("/sandbox/v1/phones/{BUDI}/messages"),
+            json!({"to": SHOP, "text": "the last question"}),
+            &[201],
+        )
+        .await;
         let events = "/api/v1/events?events=message&limit=1000";
         let has_last = |e: &Value| e["data"].as_array().unwrap().iter().any(|e| e["payload"]["body"] == "the last question");
         let log = self.until(events, "the last question", has_last).await;

@@ -149,9 +149,7 @@ impl World {
             FaultKind::HalfOpen => return client.half_open = true,
             FaultKind::Stall => return client.stalled_until = Some(until),
             FaultKind::Slow => return client.pace = Some(strike.rate),
-            FaultKind::StreamError => {
-                el("stream:error").attr("code", strike.code.unwrap_or(503).to_string()).build()
-            }
+            FaultKind::StreamError => el("stream:error").attr("code", strike.code.unwrap_or(503).to_string()).build(),
             FaultKind::Replaced => conflict("replaced"),
             FaultKind::DeviceRemoved => conflict("device_removed"),
             FaultKind::StreamEnd => el("xmlstreamend").build(),

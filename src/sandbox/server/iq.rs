@@ -62,12 +62,16 @@ impl World {
             ("encrypt", "key", Some(child), Some(place)) => self.hand_out_prekeys(&place, child),
             ("encrypt", "rotate", Some(child), Some(place)) => self.rotate_signed_prekey(&place, child),
             ("encrypt", "registration", _, Some(place)) => self.publish_prekeys(&place, node),
-            ("usync", "usync", Some(child), Some(_)) => self.usync(child),
+            ("usync", "usync", Some(child), Some(place)) => self.usync(&place, child),
+            ("w:g2", _, Some(child), Some(place)) => self.group_question(&place, node, child, kind),
+            ("w:mex", "query", Some(child), Some(place)) => self.mex(&place, child),
             ("w:sync:app:state", "sync", Some(child), Some(place)) => self.sync_app_state(&place, child),
-            (namespace, tag, _, Some(_)) => match self.small_answer(namespace, tag, kind) {
-                Some(answer) => answer,
-                None => self.unknown_question(namespace, tag),
-            },
+            (namespace, tag, _, Some(place)) => {
+                match self.contact_question(&place, node, namespace, kind).or_else(|| self.small_answer(namespace, tag, kind)) {
+                    Some(answer) => answer,
+                    None => self.unknown_question(namespace, tag),
+                }
+            }
         };
         self.answer(connection, node, answer);
     }

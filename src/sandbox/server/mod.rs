@@ -4,12 +4,19 @@
 //! stamps what is to be sent with the generation of the state, and hands it to the connections' writers.
 
 pub(super) mod account;
-mod app_state;
+pub(super) mod app_state;
+mod community;
+mod contacts;
 mod devices;
 mod faults;
+pub(super) mod group;
+mod group_iq;
+mod group_members;
+pub(super) mod group_message;
 mod iq;
 mod login;
 pub(super) mod message;
+mod mex;
 pub(super) mod pairing;
 mod pairing_code;
 pub(super) mod prekeys;
@@ -29,6 +36,7 @@ use wacore_binary::{Jid, Node, Server};
 
 use self::account::{Account, Place};
 use self::faults::Faults;
+use self::group::Group;
 use self::pairing::{Pending, Reference};
 use self::pairing_code::CodeRequest;
 use self::queue::Drain;
@@ -83,6 +91,8 @@ pub(super) struct World {
     pub(super) lid_addressing: bool,
     pub(super) accounts: BTreeMap<String, Account>,
     lids: HashMap<String, String>,
+    /// By the first part of their address.
+    pub(super) groups: BTreeMap<String, Group>,
     connections: HashMap<u64, Connection>,
     references: HashMap<String, Reference>,
     next_connection: u64,
@@ -107,6 +117,7 @@ impl World {
             lid_addressing,
             accounts: BTreeMap::new(),
             lids: HashMap::new(),
+            groups: BTreeMap::new(),
             connections: HashMap::new(),
             references: HashMap::new(),
             next_connection: 1,

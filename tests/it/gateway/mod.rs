@@ -1,6 +1,7 @@
 //! The whole gateway in process, on real ports, against its own sandbox, on both engines.
 
 mod api;
+mod healing;
 mod pairing;
 mod story;
 
@@ -15,6 +16,7 @@ use whatsapp_gateway::app::{self, Running};
 use whatsapp_gateway::config::{self, Flags};
 use whatsapp_gateway::domain::clock::Ambient;
 use whatsapp_gateway::lifecycle::Lifecycle;
+use whatsapp_gateway::session::Timing;
 
 use crate::support::Engine;
 
@@ -47,6 +49,11 @@ impl Home {
 
     /// Starts a gateway here.
     pub(crate) async fn start(&self) -> Gateway {
+        self.start_with(Timing::default()).await
+    }
+
+    /// Starts a gateway with other limits and waits.
+    pub(crate) async fn start_with(&self, timing: Timing) -> Gateway {
         let settings = [
             ("WAGW_LISTEN", "127.0.0.1:0".to_owned()),
             ("WAGW_SANDBOX", "true".to_owned()),
@@ -61,7 +68,7 @@ impl Home {
         let env = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let config = config::load(&Flags::default(), &env).unwrap().config;
         let lifecycle = Lifecycle::new(Duration::from_secs(10));
-        let running = app::start(config, Ambient::system(), &lifecycle).await.unwrap();
+        let running = app::start_with(config, Ambient::system(), &lifecycle, timing).await.unwrap();
         Gateway { base: format!("http://{}", running.address), running, lifecycle, http: reqwest::Client::new() }
     }
 }
