@@ -34,6 +34,7 @@ use crate::proto::gateway::message_service_server::MessageServiceServer;
 use crate::proto::gateway::pairing_service_server::PairingServiceServer;
 use crate::proto::gateway::session_service_server::SessionServiceServer;
 use crate::proto::gateway::webhook_service_server::WebhookServiceServer;
+use crate::proto::sandbox::fault_service_server::FaultServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
 use crate::rest::render::Renderer;
 use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
@@ -42,7 +43,7 @@ use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::service::audit::Audit;
 use crate::service::webhook::Webhooks;
 use crate::service::{KeyCache, Parts, Service};
-use crate::session::{Context, Supervisor};
+use crate::session::{Context, Supervisor, Timing};
 use crate::store::cipher::Key;
 use crate::store::{Cipher, Db, Options};
 use crate::wa::Endpoint;
@@ -123,6 +124,11 @@ pub async fn serve(config: Config, lifecycle: Lifecycle) -> anyhow::Result<ExitC
 
 /// Starts a gateway; it serves when this returns. Its tasks belong to `lifecycle`.
 pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> anyhow::Result<Running> {
+    start_with(config, ambient, lifecycle, Timing::default()).await
+}
+
+/// The same with other limits and waits, for those who cannot wait that long.
+pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle, timing: Timing) -> anyhow::Result<Running> {
     make_private_dir(&config.data_dir).with_context(|| format!("data_dir {}", config.data_dir.display()))?;
     let cipher = cipher(&config, &ambient);
     let db = open(&config).await?;
@@ -136,7 +142,7 @@ pub async fn start(config: Config, ambient: Ambient, lifecycle: &Lifecycle) -> a
     let hub = Hub::default();
     let log = EventLog::new(db.clone(), hub.clone(), ambient.clone());
     let gateway = config.gateway_id.clone();
-    let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher.clone(), gateway.clone());
+    let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher.clone(), gateway.clone(), timing);
     let supervisor = Supervisor::new(context);
     let sender = Sender::new(egress::Guard::new(config.egress_allow.clone())?, renderer()?, ambient.clone());
     let workers = Workers {
@@ -215,7 +221,8 @@ pub async fn sandbox(
             Ok(known.then(|| crate::domain::principal::Principal::local(OrganizationId::new(DEFAULT_ORGANIZATION))))
         })
     });
-    let routes = Routes::new(SandboxServiceServer::new(Control::new(sandbox.clone())));
+    let operations = Control::new(sandbox.clone());
+    let routes = Routes::new(SandboxServiceServer::new(operations.clone())).add_service(FaultServiceServer::new(operations));
     let edge = Edge {
         descriptors: proto::DESCRIPTORS,
         routes: with_standard(routes)?,
@@ -342,7 +349,8 @@ fn edge(
         .add_service(AdminServiceServer::new(admin::Admin(service.clone())))
         .add_service(WebhookServiceServer::new(webhooks::Webhooks(service.clone())));
     if let Some(sandbox) = sandbox {
-        routes = routes.add_service(SandboxServiceServer::new(Control::new(sandbox)));
+        let control = Control::new(sandbox);
+        routes = routes.add_service(SandboxServiceServer::new(control.clone())).add_service(FaultServiceServer::new(control));
     }
     let logins = config.login.clone().map(|issuer| Logins::new(issuer, ambient.clone())).transpose()?;
     let authenticator = Authenticator::new(lookup(service.clone(), logins));

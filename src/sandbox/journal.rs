@@ -24,8 +24,9 @@ use super::keys::{Blob, Secret};
 use super::phone::message::Stored;
 use super::server::World;
 use super::server::account::{Account, Bundle, Device, Place};
+use super::server::app_state::Collection;
 use super::server::queue::Queued;
-use wacore_libsignal::protocol::SessionRecord;
+use wacore_libsignal::protocol::{SenderKeyRecord, SessionRecord};
 
 /// The journal is rewritten when it has grown by this much and to several times its size.
 const SLACK: u64 = 8 * 1024 * 1024;
@@ -50,6 +51,14 @@ pub(super) enum Key {
     Session(String, String),
     /// A message that a phone shows.
     Message(String, u64),
+    /// A group, by the first part of its address.
+    Group(String),
+    /// A phone's sender key, by group and sender.
+    SenderKey(String, String),
+    /// A collection of an account's app state.
+    AppState(String, String),
+    /// The devices that have a phone's key of a group.
+    Distributed(String, String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -186,11 +195,14 @@ impl World {
     }
 
     fn all_keys(&self) -> Vec<Key> {
-        let mut keys = Vec::new();
+        let mut keys: Vec<Key> = self.groups.keys().map(|id| Key::Group(id.clone())).collect();
         for (number, account) in &self.accounts {
             keys.push(Key::Account(number.clone()));
             keys.extend(account.prekeys.keys().map(|id| Key::Prekey(number.clone(), *id)));
             keys.extend(account.sessions.keys().map(|address| Key::Session(number.clone(), address.clone())));
+            keys.extend(account.app_state.keys().map(|name| Key::AppState(number.clone(), name.clone())));
+            keys.extend(account.sender_keys.keys().map(|name| Key::SenderKey(number.clone(), name.clone())));
+            keys.extend(account.distributed.keys().map(|group| Key::Distributed(number.clone(), group.clone())));
             keys.extend(account.messages.keys().map(|place| Key::Message(number.clone(), *place)));
             for (id, device) in &account.devices {
                 keys.push(Key::Device(number.clone(), *id));
@@ -217,6 +229,17 @@ impl World {
             Key::Message(number, place) => {
                 account(number).and_then(|account| account.messages.get(place)).map(serde_json::to_value)
             }
+            Key::Group(id) => self.groups.get(id).map(serde_json::to_value),
+            Key::AppState(number, name) => {
+                account(number).and_then(|account| account.app_state.get(name)).map(serde_json::to_value)
+            }
+            Key::Distributed(number, group) => {
+                account(number).and_then(|account| account.distributed.get(group)).map(serde_json::to_value)
+            }
+            Key::SenderKey(number, name) => account(number)
+                .and_then(|account| account.sender_keys.get(name))
+                .and_then(|key| key.serialize().ok())
+                .map(|bytes| serde_json::to_value(Blob(bytes))),
             Key::Session(number, address) => account(number)
                 .and_then(|account| account.sessions.get(address))
                 .and_then(|session| session.serialize().ok())
@@ -265,6 +288,27 @@ impl World {
                 record.waive_counter_lease();
                 if let Some(account) = self.accounts.get_mut(number) {
                     account.sessions.insert(address.clone(), record);
+                }
+            }
+            Key::Group(_) => self.insert_group(serde_json::from_value(value)?),
+            Key::AppState(number, name) => {
+                let collection: Collection = serde_json::from_value(value)?;
+                if let Some(account) = self.accounts.get_mut(number) {
+                    account.app_state.insert(name.clone(), collection);
+                }
+            }
+            Key::Distributed(number, group) => {
+                let devices = serde_json::from_value(value)?;
+                if let Some(account) = self.accounts.get_mut(number) {
+                    account.distributed.insert(group.clone(), devices);
+                }
+            }
+            Key::SenderKey(number, name) => {
+                let bytes: Blob = serde_json::from_value(value)?;
+                let mut record = SenderKeyRecord::deserialize(&bytes.0).map_err(serde::de::Error::custom)?;
+                record.waive_counter_lease().map_err(serde::de::Error::custom)?;
+                if let Some(account) = self.accounts.get_mut(number) {
+                    account.sender_keys.insert(name.clone(), record);
                 }
             }
             Key::Message(number, place) => {

@@ -8,6 +8,7 @@
 //! | `server/` | the server: accounts, login, pairing, one file per family of stanzas |
 //! | `phone/` | the phones: device 0 of each account, with Signal both ways |
 //! | `journal` | what survives a restart or a kill |
+//! | [`fault`] | what can go wrong on command |
 //! | [`control`] | the control operations over gRPC |
 //!
 //! Everything the simulator knows is one value, `server::World`, behind one lock that is never held across an await. A step (a
@@ -28,6 +29,7 @@
 //! login with pairing. Everything else fails closed: see `tests/it/sandbox/trust.rs`.
 
 pub mod control;
+pub mod fault;
 mod journal;
 mod keys;
 mod phone;
@@ -45,8 +47,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use wacore_libsignal::protocol::KeyPair;
 
+use self::fault::{Fault, FaultSpec};
 use self::journal::Journal;
 use self::keys::{Secret, public};
+use self::phone::Chat;
 use self::server::World;
 use crate::domain::clock::{Ambient, Time};
 use crate::domain::jid::{Address, Kind, phone_digits};
@@ -144,8 +148,26 @@ pub struct PhoneMessage {
     pub chat: String,
     /// Which way it went.
     pub direction: Direction,
-    /// Its text; empty for other kinds.
+    /// The author's address by number.
+    #[serde(default)]
+    pub sender: String,
+    /// `text`, `image`, `location`, `contact`, `poll`, `reaction`, …; `revoked` for one that was taken back.
+    #[serde(default)]
+    pub kind: String,
+    /// Its text, caption, name or emoji; empty when it has none.
     pub text: String,
+    /// The id of the message that it answers or reacts to.
+    #[serde(default)]
+    pub target: Option<String>,
+    /// Whether its author has changed it.
+    #[serde(default)]
+    pub edited: bool,
+    /// Whether it can be looked at only once.
+    #[serde(default)]
+    pub view_once: bool,
+    /// Seconds after which it disappears; 0 for never.
+    #[serde(default)]
+    pub expires: u32,
     /// What became of it.
     pub state: MessageState,
     /// When it was sent.
@@ -156,6 +178,28 @@ pub struct PhoneMessage {
     pub read_at: Option<Time>,
     /// How often it arrived; more than 1 means that it was sent more than once.
     pub arrivals: u32,
+}
+
+impl Default for PhoneMessage {
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            chat: String::new(),
+            direction: Direction::In,
+            sender: String::new(),
+            kind: String::new(),
+            text: String::new(),
+            target: None,
+            edited: false,
+            view_once: false,
+            expires: 0,
+            state: MessageState::Received,
+            timestamp: Time::default(),
+            delivered_at: None,
+            read_at: None,
+            arrivals: 1,
+        }
+    }
 }
 
 struct Inner {
@@ -324,9 +368,10 @@ impl Sandbox {
         if text.is_empty() {
             return Err(Error::field("text", "must not be empty"));
         }
+        let content = waproto::whatsapp::Message { conversation: Some(text.to_owned()), ..Default::default() };
         let message = self.inner.act(|world| {
-            let to = world.resolve("to", &to)?;
-            world.phone_sends_text(&number, &to, text)
+            let to = world.chat("to", &to)?;
+            world.phone_sends(&number, &to, &content)
         })?;
         self.inner.settled().await;
         Ok(message)
@@ -338,12 +383,35 @@ impl Sandbox {
         let with = with.map(|with| Address::parse("with", with)).transpose()?;
         let world = self.inner.world();
         // A chat with nobody we know is an empty one.
-        let chat = with.map(|with| {
-            world.resolve("with", &with).map_or_else(|_| with.to_string(), |number| Address::phone(number).to_string())
-        });
+        let chat = with.map(|with| world.chat("with", &with).map_or_else(|_| with.to_string(), |chat| chat.name()));
         let account = world.known(&number)?;
         let rows = account.messages.values().map(|row| &row.shown);
         Ok(rows.filter(|row| chat.as_ref().is_none_or(|chat| row.chat == *chat)).cloned().collect())
+    }
+
+    /// Arms a fault; one of the connection that names no stanza strikes at once. Fails when the fault makes no sense or there are 1000.
+    pub fn create_fault(&self, spec: FaultSpec) -> Result<Fault> {
+        self.inner.act(|world| world.arm(spec))
+    }
+
+    /// All faults with what they did, oldest first.
+    pub fn list_faults(&self) -> Vec<Fault> {
+        self.inner.world().list_faults()
+    }
+
+    /// Disarms a fault. Fails when there is none with this id.
+    pub fn delete_fault(&self, id: u64) -> Result<()> {
+        self.inner.act(|world| world.disarm(id))
+    }
+
+    /// Disarms all faults.
+    pub fn delete_faults(&self) {
+        self.inner.act(World::disarm_all);
+    }
+
+    /// The clock and the random source.
+    pub(crate) fn ambient(&self) -> &Ambient {
+        &self.inner.ambient
     }
 
     /// How often clients asked for what the sandbox does not know, by namespace and element.
@@ -378,14 +446,17 @@ impl World {
         })
     }
 
-    /// The number behind what a caller wrote.
-    fn resolve(&self, field: &str, address: &Address) -> Result<String> {
-        let number = match address.kind {
-            Kind::Phone => Some(address.user.clone()).filter(|number| self.accounts.contains_key(number)),
-            Kind::Lid => self.number_of(&wacore_binary::Jid::lid(address.user.as_str())),
-            Kind::Group | Kind::Newsletter | Kind::Broadcast => return Err(Error::field(field, "phones write to persons only")),
+    /// The chat behind what a caller wrote.
+    fn chat(&self, field: &str, address: &Address) -> Result<Chat> {
+        let chat = match address.kind {
+            Kind::Phone => Some(address.user.clone()).filter(|number| self.accounts.contains_key(number)).map(Chat::Person),
+            Kind::Lid => self.number_of(&wacore_binary::Jid::lid(address.user.as_str())).map(Chat::Person),
+            Kind::Group => Some(address.user.clone()).filter(|id| self.groups.contains_key(id)).map(Chat::Group),
+            Kind::Newsletter | Kind::Broadcast => {
+                return Err(Error::field(field, "phones write to persons and groups only"));
+            }
         };
-        number.ok_or_else(|| Error::not_found("recipient"))
+        chat.ok_or_else(|| Error::not_found("recipient"))
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::{Backoff, STABLE};
 use super::live::Live;
-use super::phase::{PASSKEY, Phase, Timer};
+use super::phase::{Phase, Timer};
 use super::recorder::{Recorder, Written};
 use super::supervisor::Context;
 use crate::domain::clock::Time;
@@ -21,15 +21,6 @@ use crate::error::Result;
 use crate::wa::connection::{OpenError, Signal};
 use crate::wa::device::DeviceStore;
 use crate::wa::{Connection, outgoing};
-
-/// How long a connected session may be deaf. Keep-alives are answered at least every 30 seconds.
-const DEAF: Duration = Duration::from_secs(60);
-
-/// How often liveness is looked at.
-const LOOK: Duration = Duration::from_secs(10);
-
-/// After this long without success a session is told as `failed`; it goes on trying.
-const HOPEFUL: Duration = Duration::from_secs(120);
 
 /// How many small errands (read receipts, resends) may run beside the loop; more are left out.
 const ERRANDS: usize = 32;
@@ -161,7 +152,7 @@ impl Actor {
         memory: &mut Memory,
     ) -> Result<Outcome> {
         let mut timer = Timer::enter(Phase::Connecting);
-        let mut look = interval(LOOK);
+        let mut look = interval(self.context.timing.look);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // Biased: cancel first, then callers, then what WhatsApp says, then the client's end (behind everything it said), then timers.
@@ -192,7 +183,7 @@ impl Actor {
                     let reason = if clean { Reason::Reconnecting } else { Reason::Internal };
                     return Ok(Outcome::Retry { reason, wait: None });
                 },
-                () = timer.expired() => match timer.phase {
+                () = timer.expired(&self.context.timing) => match timer.phase {
                     Phase::Scanning => return Ok(Outcome::Ended { status: Status::Failed, reason: Reason::QrExhausted }),
                     Phase::Passkey | Phase::PasskeySent | Phase::PasskeyConfirm => {
                         return Ok(Outcome::Ended { status: Status::Failed, reason: Reason::PasskeyFailed });
@@ -214,7 +205,7 @@ impl Actor {
                     if connection.is_saver_halted() {
                         return Ok(Outcome::Retry { reason: Reason::Internal, wait: None });
                     }
-                    let deaf = connection.last_heard().is_some_and(|at| self.now().since(at) > DEAF);
+                    let deaf = connection.last_heard().is_some_and(|at| self.now().since(at) > self.context.timing.deaf);
                     if timer.phase == Phase::Online && deaf {
                         tracing::warn!(session = %self.session, "nothing was heard for too long; connecting anew");
                         timer = Timer::enter(Phase::Blip);
@@ -409,10 +400,10 @@ impl Actor {
     /// Waits for the next attempt; true when the actor is over.
     async fn wait(&mut self, memory: &mut Memory, reason: Reason, wait: Option<Duration>) -> bool {
         let troubled = *memory.troubled_since.get_or_insert_with(Instant::now);
-        let wait = wait.unwrap_or_else(|| memory.backoff.next(&self.context.ambient));
+        let wait = wait.unwrap_or_else(|| memory.backoff.next(&self.context.ambient, &self.context.timing));
         let (status, reason) = match reason {
             Reason::Banned => (Status::Failed, Reason::Banned),
-            _ if troubled.elapsed() > HOPEFUL => (Status::Failed, Reason::ConnectTimeout),
+            _ if troubled.elapsed() > self.context.timing.hopeful => (Status::Failed, Reason::ConnectTimeout),
             reason => (Status::Starting, reason),
         };
         let now = self.now();
@@ -449,7 +440,7 @@ impl Actor {
     ) -> Result<Option<Outcome>> {
         *timer = Timer::enter(phase);
         let now = self.now();
-        self.move_on(State { until: Some(now.plus(PASSKEY)), data, ..State::new(Status::ScanQrCode, reason, now) }).await
+        self.move_on(State { until: Some(now.plus(self.context.timing.passkey)), data, ..State::new(Status::ScanQrCode, reason, now) }).await
     }
 
     /// Records a state that ends nothing; an outcome says that somebody else decides now.

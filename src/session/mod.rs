@@ -3,6 +3,7 @@
 //! - [`supervisor`]: owns one actor per session that shall run here, and makes the set of actors follow the rows
 //! - [`actor`]: the loop of one session: connects, listens, heals, gives up with a reason
 //! - [`phase`]: the deadlines of every state that is meant to pass
+//! - [`timing`]: how long each of them is, and how long an actor waits
 //! - [`recorder`]: what an actor writes, fenced by its lease
 //! - [`backoff`]: how long to wait before the next attempt
 //! - [`live`]: what callers see of a running session
@@ -13,6 +14,8 @@ pub mod live;
 pub mod phase;
 pub mod recorder;
 pub mod supervisor;
+pub mod timing;
 
 pub use live::Live;
 pub use supervisor::{Context, Supervisor};
+pub use timing::Timing;

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long each part of the passkey step may take.
-pub const PASSKEY: Duration = Duration::from_secs(180);
+use super::timing::Timing;
 
 /// Where a connection is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,22 +34,6 @@ impl Phase {
     pub fn is_passkey(self) -> bool {
         matches!(self, Self::Passkey | Self::PasskeySent | Self::PasskeyConfirm)
     }
-
-    /// How long the phase may last; `None` for the one that is meant to stay.
-    fn limit(self) -> Option<Duration> {
-        match self {
-            Self::Connecting => Some(Duration::from_secs(45)),
-            // Six codes take 160 seconds, then the library says so itself; this is for when it does not.
-            Self::Scanning => Some(Duration::from_secs(200)),
-            // People look for their passkey, type and compare.
-            Self::Passkey | Self::PasskeySent | Self::PasskeyConfirm => Some(PASSKEY),
-            // The library itself gives the first sync 180 seconds.
-            Self::Accepted => Some(Duration::from_secs(200)),
-            Self::Online => None,
-            Self::Blip => Some(Duration::from_secs(30)),
-            Self::Lost => Some(Duration::from_secs(120)),
-        }
-    }
 }
 
 /// A phase and when it ends.
@@ -73,8 +56,8 @@ impl Timer {
     }
 
     /// Waits until the phase has lasted too long; for ever if it may stay.
-    pub async fn expired(&self) {
-        match self.phase.limit() {
+    pub async fn expired(&self, timing: &Timing) {
+        match timing.limit(self.phase) {
             Some(limit) => tokio::time::sleep_until(self.since + limit).await,
             None => std::future::pending().await,
         }

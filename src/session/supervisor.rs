@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::actor::{Actor, Command};
 use super::live::Live;
 use super::recorder::Recorder;
+use super::timing::Timing;
 use crate::domain::clock::Ambient;
 use crate::domain::event::Payload;
 use crate::domain::ids::{GatewayId, SessionId};
@@ -53,13 +54,23 @@ pub struct Context {
     pub cipher: Cipher,
     /// This gateway.
     pub gateway: GatewayId,
+    /// Limits and waits.
+    pub timing: Timing,
     pub(super) connects: Arc<Semaphore>,
 }
 
 impl Context {
     /// Puts together what every actor needs.
-    pub fn new(db: Db, log: EventLog, ambient: Ambient, endpoint: Endpoint, cipher: Cipher, gateway: GatewayId) -> Self {
-        Self { db, log, ambient, endpoint, cipher, gateway, connects: Arc::new(Semaphore::new(CONNECTS)) }
+    pub fn new(
+        db: Db,
+        log: EventLog,
+        ambient: Ambient,
+        endpoint: Endpoint,
+        cipher: Cipher,
+        gateway: GatewayId,
+        timing: Timing,
+    ) -> Self {
+        Self { db, log, ambient, endpoint, cipher, gateway, timing, connects: Arc::new(Semaphore::new(CONNECTS)) }
     }
 }
 

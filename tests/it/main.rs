@@ -1,4 +1,6 @@
 //! One integration binary: real servers on port 0, real databases, the real WhatsApp client library against the sandbox.
+// The futures of several real clients in one test are deep.
+#![recursion_limit = "512"]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
 
 mod contract;

@@ -1,6 +1,9 @@
 //! The sandbox, driven by the real client library over a real socket.
 
 mod client;
+mod contacts;
+mod faults;
+mod groups;
 mod messages;
 mod pairing;
 mod restart;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::content::{Effect, Shown};
 use crate::domain::clock::Time;
 use crate::sandbox::journal::Key;
 use crate::sandbox::keys::Blob;
@@ -21,6 +22,38 @@ pub(in crate::sandbox) struct Stored {
 }
 
 impl World {
+    /// Shows something: a row of its own, or a change of another one. Gives the row that it shows or changed.
+    pub(super) fn phone_shows(
+        &mut self,
+        number: &str,
+        mut row: PhoneMessage,
+        shown: Shown,
+        content: Option<Blob>,
+    ) -> PhoneMessage {
+        let Shown { effect, kind, text, target, view_once, expires } = shown;
+        if effect == Effect::Row {
+            row = PhoneMessage { kind: kind.to_owned(), text, target, view_once, expires, ..row };
+            self.store_message(number, row.clone(), content);
+            return row;
+        }
+        let name = (row.chat.clone(), target.clone().unwrap_or_default());
+        let Some(account) = self.accounts.get_mut(number) else { return row };
+        let place = account.by_id.get(&name).copied();
+        let changed = place.and_then(|place| account.messages.get_mut(&place));
+        // Only its author changes a message.
+        let Some(changed) = changed.filter(|changed| changed.shown.sender == row.sender) else { return row };
+        if effect == Effect::Edit {
+            (changed.shown.text, changed.shown.edited) = (text, true);
+        } else {
+            (changed.shown.text, changed.shown.kind) = (String::new(), "revoked".to_owned());
+        }
+        let row = changed.shown.clone();
+        if let Some(place) = place {
+            self.touch(Key::Message(number.to_owned(), place));
+        }
+        row
+    }
+
     /// Adds a row, or counts one more arrival of it. A copy that could be read replaces one that could not.
     pub(super) fn store_message(&mut self, number: &str, message: PhoneMessage, content: Option<Blob>) {
         let Some(account) = self.accounts.get_mut(number) else { return };

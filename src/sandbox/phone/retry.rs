@@ -1,7 +1,8 @@
 //! When a message could not be decrypted: asking the sender again, and being asked.
 
-use wacore_binary::{Jid, Node};
+use wacore_binary::{Jid, JidExt as _, Node};
 
+use super::receive::Origin;
 use crate::sandbox::journal::Key;
 use crate::sandbox::server::World;
 use crate::sandbox::server::account::Place;
@@ -13,15 +14,20 @@ const MAX_ATTEMPTS: u32 = 5;
 
 impl World {
     /// Shows the message as undecryptable and asks its sender for it once more, with fresh keys from the second time on.
-    pub(super) fn phone_cannot_read(&mut self, number: &str, sender: &Place, sender_jid: &Jid, stanza: &Node) {
+    pub(super) fn phone_cannot_read(&mut self, number: &str, origin: &Origin, stanza: &Node) {
+        let sender = &origin.sender;
         let id = attr(stanza, "id");
         let encs = stanza.get_children_by_tag("enc").map(|enc| attr(enc, "count").parse::<u32>().unwrap_or(0));
         let attempt = encs.max().unwrap_or(0) + 1;
         let own = sender.number == number;
-        let chat =
-            if own { jid(stanza, "recipient").and_then(|chat| self.number_of(&chat)) } else { Some(sender.number.clone()) };
+        let chat = if own && !origin.chat.is_group() {
+            let recipient = jid(stanza, "recipient").and_then(|chat| self.number_of(&chat));
+            recipient.map(|recipient| Jid::pn(recipient).to_string())
+        } else {
+            Some(origin.chat_name())
+        };
         let known = |world: &Self, chat: &String| {
-            let name = (Jid::pn(chat.as_str()).to_string(), id.clone());
+            let name = (chat.clone(), id.clone());
             world.accounts.get(number).is_some_and(|account| account.by_id.contains_key(&name))
         };
         let now = self.ambient.now();
@@ -29,19 +35,17 @@ impl World {
         if !known(self, &chat) {
             let row = PhoneMessage {
                 id: id.clone(),
-                chat: Jid::pn(chat.as_str()).to_string(),
+                chat,
+                sender: Jid::pn(sender.number.as_str()).to_string(),
                 direction: if own { Direction::Out } else { Direction::In },
-                text: String::new(),
                 state: MessageState::Undecryptable,
                 timestamp: now,
-                delivered_at: None,
-                read_at: None,
-                arrivals: 1,
+                ..PhoneMessage::default()
             };
             self.store_message(number, row, None);
         } else if self.count_readable(number, &chat, &id) {
             let kind = own.then_some("sender");
-            return self.phone_sends_receipt(number, sender_jid, &id, kind);
+            return self.phone_sends_receipt(number, origin, &id, kind);
         }
         if attempt > MAX_ATTEMPTS {
             return;
@@ -62,12 +66,15 @@ impl World {
         if let Some(recipient) = jid(stanza, "recipient") {
             receipt = receipt.attr("recipient", recipient);
         }
-        self.relay_receipt(&phone, sender_jid, "retry", &receipt.children(children).build());
+        if origin.chat.is_group() {
+            receipt = receipt.attr("participant", origin.sender_jid.clone());
+        }
+        self.relay_receipt(&phone, &origin.chat, "retry", &receipt.children(children).build());
     }
 
     /// Counts one more arrival of a message that the phone has read: a ciphertext that came twice opens only once.
     fn count_readable(&mut self, number: &str, chat: &str, id: &str) -> bool {
-        let name = (Jid::pn(chat).to_string(), id.to_owned());
+        let name = (chat.to_owned(), id.to_owned());
         let Some(account) = self.accounts.get_mut(number) else { return false };
         let Some(place) = account.by_id.get(&name).copied() else { return false };
         let row = account.messages.get_mut(&place).filter(|row| row.shown.state != MessageState::Undecryptable);
@@ -88,6 +95,8 @@ impl World {
         // An own device asks for its copy of what was sent to somebody else.
         let recipient = jid(stanza, "recipient").and_then(|recipient| self.number_of(&recipient));
         let peer = recipient.unwrap_or_else(|| device.number.clone());
-        self.resend(number, device, &id, &Jid::pn(peer).to_string(), attempt);
+        let group = jid(stanza, "from").filter(Jid::is_group).map(|group| group.to_string());
+        let chat = group.unwrap_or_else(|| Jid::pn(peer).to_string());
+        self.resend(number, device, &id, &chat, attempt);
     }
 }

@@ -3,55 +3,84 @@
 use buffa::{Message as _, MessageField};
 use tracing::debug;
 use wacore::messages::MessageUtils;
-use wacore_binary::{Jid, Node};
+use wacore_binary::{Jid, JidExt as _, Node};
 use waproto::whatsapp as wa;
 
-use crate::error::{Error, Result};
+use super::Chat;
+use super::content::{describe, stanza_kind};
+use crate::error::{Code, Error, Result};
 use crate::sandbox::keys::{Blob, hex};
 use crate::sandbox::server::World;
 use crate::sandbox::server::account::Place;
+use crate::sandbox::server::group_message::may_write;
 use crate::sandbox::server::message::{Copy, Envelope};
 use crate::sandbox::wire::node::el;
 use crate::sandbox::{Direction, MessageState, PhoneMessage};
 
 impl World {
-    /// The phone sends a text. Gives the row that it shows.
-    pub(in crate::sandbox) fn phone_sends_text(&mut self, number: &str, to: &str, text: &str) -> Result<PhoneMessage> {
+    /// The phone sends something. Gives the row that it shows, or that it changed.
+    pub(in crate::sandbox) fn phone_sends(&mut self, number: &str, to: &Chat, content: &wa::Message) -> Result<PhoneMessage> {
         self.known(number)?;
-        let recipient = self.accounts.get(to).ok_or_else(|| Error::not_found("recipient"))?;
-        let chat = recipient.jid(0, self.lid_addressing);
-        let content = wa::Message { conversation: Some(text.to_owned()), ..Default::default() };
+        let chat = self.chat_jid(number, to)?;
+        let shown = describe(content).ok_or_else(|| Error::field("content", "nothing that a person could send"))?;
         let id = self.message_id();
         let row = PhoneMessage {
             id: id.clone(),
-            chat: Jid::pn(to).to_string(),
+            chat: to.name(),
+            sender: Jid::pn(number).to_string(),
             direction: Direction::Out,
-            text: text.to_owned(),
             state: MessageState::Sent,
             timestamp: self.ambient.now(),
-            delivered_at: None,
-            read_at: None,
-            arrivals: 1,
+            ..PhoneMessage::default()
         };
-        self.store_message(number, row.clone(), Some(Blob(content.encode_to_vec())));
+        let shown = self.phone_shows(number, row, shown, Some(Blob(content.encode_to_vec())));
+        let (kind, edit) = stanza_kind(content);
+        let extra = edit.map(|edit| ("edit", edit.to_owned())).into_iter().collect();
+        let envelope = Envelope { id, chat, kind: kind.to_owned(), extra, identity: None };
+        match to {
+            Chat::Person(peer) => self.phone_sends_to_person(number, peer, &envelope, content),
+            Chat::Group(_) => {
+                let sent = self.phone_sends_to_group(number, &envelope, content);
+                sent.map_err(|error| Error::internal(anyhow::anyhow!("encrypting for a group: {error}")))?;
+            }
+        }
+        Ok(shown)
+    }
+
+    /// The chat's address, if the phone may write there.
+    pub(super) fn chat_jid(&self, number: &str, to: &Chat) -> Result<Jid> {
+        match to {
+            Chat::Person(peer) => {
+                let peer = self.accounts.get(peer).ok_or_else(|| Error::not_found("recipient"))?;
+                Ok(peer.jid(0, self.lid_addressing))
+            }
+            Chat::Group(id) => {
+                let group = self.groups.get(id).ok_or_else(|| Error::not_found("recipient"))?;
+                if !may_write(group, number) {
+                    return Err(Error::new(Code::Conflict, "the phone may not write in this group").reason("not_a_member"));
+                }
+                Ok(group.jid())
+            }
+        }
+    }
+
+    fn phone_sends_to_person(&mut self, number: &str, peer: &str, envelope: &Envelope, content: &wa::Message) {
         let from = Place { number: number.to_owned(), device: 0 };
-        let own_copy = device_sent(&chat, &content);
+        let own_copy = device_sent(&envelope.chat, content);
         let mut copies = Vec::new();
-        if to != number {
-            for place in self.all_devices(to) {
-                copies.extend(self.seal(&from, &place, &content));
+        if peer != number {
+            for place in self.all_devices(peer) {
+                copies.extend(self.seal(&from, &place, content));
             }
         }
         for place in self.other_devices(&from) {
             copies.extend(self.seal(&from, &place, &own_copy));
         }
-        let envelope = Envelope { id, chat, kind: "text".to_owned(), extra: Vec::new(), identity: None };
-        self.distribute(&from, &envelope, copies);
-        Ok(row)
+        self.distribute(&from, envelope, copies);
     }
 
     /// Encrypts one copy; none for a device that has not published its keys yet.
-    fn seal(&mut self, from: &Place, to: &Place, content: &wa::Message) -> Option<Copy> {
+    pub(super) fn seal(&mut self, from: &Place, to: &Place, content: &wa::Message) -> Option<Copy> {
         let padded = MessageUtils::encode_and_pad(content);
         let sealed = self.encrypt(&from.number, to, &padded);
         let (kind, bytes) = sealed.inspect_err(|error| debug!(device = to.device, %error, "no copy for a device")).ok()?;
@@ -84,27 +113,45 @@ impl World {
         let Some(content) = place.and_then(|place| account.messages.get(place)).and_then(|row| row.content.clone()) else {
             return;
         };
-        let Ok(content) = wa::Message::decode_from_slice(&content.0) else { return };
-        let Some(peer) = chat_of_row.parse::<Jid>().ok().and_then(|jid| self.number_of(&jid)) else { return };
-        let Some(chat) = self.accounts.get(&peer).map(|peer| peer.jid(0, self.lid_addressing)) else { return };
-        let own = to.number == number;
-        let content = if own { device_sent(&chat, &content) } else { content };
+        let Ok(mut content) = wa::Message::decode_from_slice(&content.0) else { return };
+        let Ok(named) = chat_of_row.parse::<Jid>() else { return };
+        let group = named.is_group();
+        let peer = self.number_of(&named).and_then(|peer| self.accounts.get(&peer));
+        let chat = if group { Some(named) } else { peer.map(|peer| peer.jid(0, self.lid_addressing)) };
+        let Some(chat) = chat else { return };
+        let (kind, _) = stanza_kind(&content);
+        if group {
+            if !self.group_devices(&chat.user).contains(to) {
+                return;
+            }
+            // With the key, so that the next one can be read.
+            let name = Self::own_key_name(number, &chat);
+            if let Ok(share) = self.key_share(number, &chat, &name) {
+                content.sender_key_distribution_message = share.sender_key_distribution_message;
+            }
+        } else if to.number == number {
+            content = device_sent(&chat, &content);
+        }
         self.forget_session(number, to);
         let from = Place { number: number.to_owned(), device: 0 };
-        let Ok((kind, bytes)) = self.encrypt(number, to, &MessageUtils::encode_and_pad(&content)) else { return };
+        let Ok((cipher, bytes)) = self.encrypt(number, to, &MessageUtils::encode_and_pad(&content)) else { return };
         let Some(jid) = self.accounts.get(&to.number).map(|account| account.jid(to.device, self.lid_addressing)) else { return };
-        let copy = Copy { to: jid, encrypted: vec![enc(kind, bytes, attempt)] };
-        let envelope = Envelope { id: id.to_owned(), chat, kind: "text".to_owned(), extra: Vec::new(), identity: None };
-        self.distribute(&from, &envelope, vec![copy]);
+        let encrypted = vec![enc(cipher, bytes, attempt)];
+        let envelope = Envelope { id: id.to_owned(), chat, kind: kind.to_owned(), extra: Vec::new(), identity: None };
+        if group {
+            self.deliver_in_group(&from, to, &envelope, encrypted);
+        } else {
+            self.distribute(&from, &envelope, vec![Copy { to: jid, encrypted }]);
+        }
     }
 
     /// An id as phones make them.
-    fn message_id(&self) -> String {
+    pub(super) fn message_id(&self) -> String {
         format!("3A{}", hex(&self.ambient.random::<9>()))
     }
 }
 
-fn enc(kind: &'static str, bytes: Vec<u8>, attempt: u32) -> Node {
+pub(super) fn enc(kind: &'static str, bytes: Vec<u8>, attempt: u32) -> Node {
     let node = el("enc").attr("v", "2").attr("type", kind);
     let node = if attempt > 0 { node.attr("count", attempt.to_string()) } else { node };
     node.bytes(bytes).build()

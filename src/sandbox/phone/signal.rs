@@ -122,7 +122,7 @@ impl SignedPreKeyStore for Prekeys<'_> {
 }
 
 /// Runs a future that only touches memory.
-fn at_once<T>(future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+pub(super) fn at_once<T>(future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     let waited = || Err(SignalProtocolError::InvalidState("sandbox", "a store in memory waited".to_owned()));
     future.now_or_never().unwrap_or_else(waited)
 }
@@ -219,7 +219,7 @@ fn bundle(to: &Place, offer: &Offer) -> Result<PreKeyBundle, CipherError> {
 }
 
 /// The last byte says how many bytes of padding there are.
-fn unpad(mut plaintext: Vec<u8>) -> Vec<u8> {
+pub(super) fn unpad(mut plaintext: Vec<u8>) -> Vec<u8> {
     let padding = plaintext.last().map_or(0, |last| usize::from(*last));
     plaintext.truncate(plaintext.len().saturating_sub(padding));
     plaintext

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use wacore_binary::Jid;
-use wacore_libsignal::protocol::SessionRecord;
+use wacore_libsignal::protocol::{SenderKeyRecord, SessionRecord};
 
 use super::World;
+use super::app_state::Collection;
 use super::queue::Queued;
 use crate::domain::clock::{Ambient, Time};
 use crate::error::{Code, Error, Result};
@@ -15,7 +16,7 @@ use crate::sandbox::keys::{Blob, Secret};
 use crate::sandbox::phone::message::Stored;
 
 /// One device of one account; device 0 is the phone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(in crate::sandbox) struct Place {
     /// The account's number in digits.
     pub(in crate::sandbox) number: String,
@@ -45,6 +46,15 @@ pub(in crate::sandbox) struct SignedKey {
     pub(in crate::sandbox) key: Blob,
     /// The identity's signature over it.
     pub(in crate::sandbox) signature: Blob,
+}
+
+/// A picture of an account or a group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::sandbox) struct Picture {
+    /// Fresh for each picture.
+    pub(in crate::sandbox) id: String,
+    /// JPEG.
+    pub(in crate::sandbox) bytes: Blob,
 }
 
 /// A linked device.
@@ -106,6 +116,27 @@ pub(in crate::sandbox) struct Account {
     pub(in crate::sandbox) next_prekey: u32,
     /// The key of the account's app state.
     pub(in crate::sandbox) app_state_key: Blob,
+    /// What the account tells about itself, and since when (seconds since 1970).
+    #[serde(default)]
+    pub(in crate::sandbox) about: (String, u64),
+    /// Its picture.
+    #[serde(default)]
+    pub(in crate::sandbox) picture: Option<Picture>,
+    /// Who may see and do what, where it is not everybody.
+    #[serde(default)]
+    pub(in crate::sandbox) privacy: BTreeMap<String, String>,
+    /// The numbers that it does not want to hear of.
+    #[serde(default)]
+    pub(in crate::sandbox) blocked: BTreeSet<String>,
+    /// The account's app state, by collection.
+    #[serde(skip)]
+    pub(in crate::sandbox) app_state: BTreeMap<String, Collection>,
+    /// The devices that have the phone's key of a group.
+    #[serde(skip)]
+    pub(in crate::sandbox) distributed: BTreeMap<String, BTreeSet<Place>>,
+    /// The phone's sender keys, its own and others', by group and sender.
+    #[serde(skip)]
+    pub(in crate::sandbox) sender_keys: HashMap<String, SenderKeyRecord>,
     #[serde(skip)]
     pub(in crate::sandbox) devices: BTreeMap<u16, Device>,
     /// The private halves of the phone's one-time prekeys that are out.
@@ -148,6 +179,13 @@ impl Account {
             signed_key_signature: Blob(signature.to_vec()),
             next_prekey: 1,
             app_state_key: Blob(ambient.random::<32>().to_vec()),
+            about: ("Hey there! I am using the sandbox".to_owned(), 1_700_000_000),
+            picture: None,
+            privacy: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            app_state: BTreeMap::new(),
+            distributed: BTreeMap::new(),
+            sender_keys: HashMap::new(),
             devices: BTreeMap::new(),
             prekeys: BTreeMap::new(),
             sessions: HashMap::new(),

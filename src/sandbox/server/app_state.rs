@@ -1,35 +1,173 @@
-//! App state: every collection that is asked for is answered. The first patch of `critical_block` brings the account's name.
+//! App state: what the devices of an account agree on (names, archived chats, …), as numbered patches in collections.
+//!
+//! The real server cannot read the patches; here the phone's key is at hand, so a client whose patch its own peers would refuse is
+//! told so at once (400) instead of damaging the collection.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use buffa::{Message as _, MessageField};
+use serde::{Deserialize, Serialize};
+use wacore::appstate::hash::HashState;
+use wacore::appstate::{expand_app_state_keys, process_patch};
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
+use waproto::whatsapp as wa;
 
 use super::World;
-use super::account::Place;
+use super::account::{Account, Place};
 use super::iq::{Answer, bad_request};
+use crate::sandbox::fault::FaultKind;
+use crate::sandbox::journal::Key;
+use crate::sandbox::keys::{Blob, hex};
 use crate::sandbox::phone::peer;
-use crate::sandbox::wire::node::{attr, el};
+use crate::sandbox::wire::node::{SERVER, attr, bytes, el};
 
-/// Of a phone's settings only its name is kept here, so every collection stands at its first version.
-const VERSION: &str = "1";
+/// The collections there are.
+const COLLECTIONS: [&str; 5] = ["critical_block", "critical_unblock_low", "regular_low", "regular_high", "regular"];
+
+/// How many patches one answer carries.
+const PAGE: usize = 50;
+
+/// One collection of one account.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(in crate::sandbox) struct Collection {
+    /// All patches; the first is version 1.
+    pub(in crate::sandbox) patches: Vec<Blob>,
+    /// The sum over what is in the collection.
+    hash: Blob,
+    /// The seal of each entry's value, by the seal of its name.
+    entries: BTreeMap<String, Blob>,
+}
+
+impl Collection {
+    fn version(&self) -> u64 {
+        u64::try_from(self.patches.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Adds a patch if it fits on what is there and all its seals are right. Gives what it says.
+    fn apply(&mut self, name: &str, key: &[u8], patch: &[u8]) -> Option<Vec<wa::SyncActionValue>> {
+        let mut patch = wa::SyncdPatch::decode_from_slice(patch).ok()?;
+        let keys = Arc::new(expand_app_state_keys(key));
+        let mut state = HashState { version: self.version(), ..Default::default() };
+        for (to, from) in state.hash.iter_mut().zip(&self.hash.0) {
+            *to = *from;
+        }
+        // Clients leave the number to the server.
+        patch.version = MessageField::some(wa::SyncdVersion { version: Some(self.version() + 1) });
+        let known = |index: &[u8]| Ok(self.entries.get(&hex(index)).map(|value| value.0.clone()));
+        let done = process_patch(&patch, &mut state, |_| Ok(Arc::clone(&keys)), known, true, name).ok()?;
+        self.hash = Blob(done.state.hash.to_vec());
+        for removed in &done.removed_index_macs {
+            self.entries.remove(&hex(removed));
+        }
+        for added in done.added_macs {
+            self.entries.insert(hex(&added.index_mac), Blob(added.value_mac));
+        }
+        self.patches.push(Blob(patch.encode_to_vec()));
+        Some(done.mutations.into_iter().filter_map(|mutation| mutation.action_value).collect())
+    }
+}
 
 impl World {
     /// Answers `<sync>`.
-    pub(super) fn sync_app_state(&self, place: &Place, request: &Node) -> Answer {
-        let account = self.accounts.get(&place.number).ok_or_else(bad_request)?;
-        let mut collections = Vec::new();
-        for collection in request.get_children_by_tag("collection") {
+    pub(super) fn sync_app_state(&mut self, place: &Place, request: &Node) -> Answer {
+        self.begin_app_state(&place.number)?;
+        let wanted: Vec<&Node> = request.get_children_by_tag("collection").collect();
+        let mut answers = Vec::new();
+        for collection in wanted {
             let name = attr(collection, "name");
-            let version = attr(collection, "version");
-            let mut answer = NodeBuilder::new("collection")
-                .attr("name", name.clone())
-                .attr("version", VERSION)
-                .attr("has_more_patches", "false");
-            if name == "critical_block" && (version.is_empty() || version == "0") {
-                let patch = peer::first_patch(account, &name).ok_or((500, "internal-server-error"))?;
-                answer = answer.children([el("patches").children([el("patch").bytes(patch).build()]).build()]);
+            if !COLLECTIONS.contains(&name.as_str()) {
+                let error = el("error").attr("code", "400").attr("text", "bad-request").build();
+                answers.push(el("collection").attr("name", name).attr("type", "error").children([error]).build());
+                continue;
             }
-            collections.push(answer.build());
+            answers.push(match collection.get_optional_child("patch") {
+                Some(patch) => self.take_patch(place, &name, collection, &bytes(patch)),
+                None => self.collection(&place.number, &name, version_of(collection), None),
+            });
         }
-        Ok(vec![el("sync").children(collections).build()])
+        Ok(vec![el("sync").children(answers).build()])
+    }
+
+    /// The account's name is there from the beginning.
+    fn begin_app_state(&mut self, number: &str) -> Result<(), (u16, &'static str)> {
+        let account = self.accounts.get_mut(number).ok_or_else(bad_request)?;
+        if account.app_state.contains_key("critical_block") {
+            return Ok(());
+        }
+        let first = peer::first_patch(account, "critical_block").ok_or((500, "internal-server-error"))?;
+        let mut collection = Collection::default();
+        collection.apply("critical_block", &account.app_state_key.0, &first).ok_or((500, "internal-server-error"))?;
+        account.app_state.insert("critical_block".to_owned(), collection);
+        self.touch(Key::AppState(number.to_owned(), "critical_block".to_owned()));
+        Ok(())
+    }
+
+    fn take_patch(&mut self, place: &Place, name: &str, request: &Node, patch: &[u8]) -> Node {
+        let based_on = version_of(request);
+        let spoiled = self.fault_strikes(FaultKind::AppStateConflict, place, "iq/w:sync:app:state/sync");
+        let Some(account) = self.accounts.get_mut(&place.number) else { return el("collection").build() };
+        let collection = account.app_state.entry(name.to_owned()).or_default();
+        if spoiled || collection.version() != based_on {
+            return self.collection(&place.number, name, based_on, Some("409"));
+        }
+        let Some(said) = collection.apply(name, &account.app_state_key.0, patch) else {
+            return self.collection(&place.number, name, based_on, Some("400"));
+        };
+        let version = collection.version();
+        note_settings(account, &said);
+        self.touch_account(&place.number);
+        self.touch(Key::AppState(place.number.clone(), name.to_owned()));
+        let changed = NodeBuilder::new("collection").attr("name", name.to_owned()).attr("version", version.to_string());
+        let notification = el("notification")
+            .attr("from", SERVER)
+            .attr("type", "server_sync")
+            .attr("id", self.stanza_id())
+            .attr("t", self.now_secs().to_string())
+            .children([changed.build()])
+            .build();
+        for other in self.other_devices(place).into_iter().filter(|other| other.device != 0) {
+            self.deliver(&other, notification.clone());
+        }
+        el("collection").attr("name", name.to_owned()).attr("version", version.to_string()).build()
+    }
+
+    /// `<collection>` with the patches behind `after`; with an error that goes along with them.
+    fn collection(&self, number: &str, name: &str, after: u64, error: Option<&'static str>) -> Node {
+        let known = self.accounts.get(number).and_then(|account| account.app_state.get(name));
+        let version = known.map_or(0, Collection::version);
+        let skip = usize::try_from(after).unwrap_or(usize::MAX);
+        let missing = known.map(|collection| collection.patches.iter().skip(skip));
+        let patches: Vec<Node> =
+            missing.into_iter().flatten().take(PAGE).map(|patch| el("patch").bytes(patch.0.clone()).build()).collect();
+        let more = version > after.saturating_add(u64::try_from(patches.len()).unwrap_or(0));
+        let mut answer = el("collection")
+            .attr("name", name.to_owned())
+            .attr("version", version.to_string())
+            .attr("has_more_patches", if more { "true" } else { "false" });
+        let mut parts = Vec::new();
+        if let Some(code) = error {
+            let text = if code == "409" { "conflict" } else { "bad-request" };
+            answer = answer.attr("type", "error");
+            parts.push(el("error").attr("code", code).attr("text", text).build());
+        }
+        if !patches.is_empty() {
+            parts.push(el("patches").children(patches).build());
+        }
+        answer.children(parts).build()
+    }
+}
+
+fn version_of(collection: &Node) -> u64 {
+    attr(collection, "version").parse().unwrap_or(0)
+}
+
+/// What the phone itself goes by: its name.
+fn note_settings(account: &mut Account, said: &[wa::SyncActionValue]) {
+    for value in said {
+        if let Some(name) = value.push_name_setting.as_option().and_then(|setting| setting.name.clone()) {
+            account.push_name = name;
+        }
     }
 }

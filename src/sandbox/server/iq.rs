@@ -1,9 +1,12 @@
 //! The router of questions and answers (`<iq>`).
 
+use std::time::Duration;
+
 use tracing::debug;
 use wacore_binary::Node;
 
 use super::World;
+use super::faults::Struck;
 use crate::sandbox::wire::node::{SERVER, attr, children, el};
 
 /// The children of a result, or the code and text of an error.
@@ -21,6 +24,19 @@ impl World {
         if kind == "result" || kind == "error" {
             return self.on_pair_answer(connection, node);
         }
+        match self.fault_at_question(connection, node) {
+            Some(Struck::Ignored) => return,
+            Some(Struck::Refused(answer)) => return self.answer(connection, node, answer),
+            Some(Struck::Late(late)) => {
+                self.lateness = late;
+                self.on_question(connection, node, &kind);
+                self.lateness = Duration::ZERO;
+            }
+            None => self.on_question(connection, node, &kind),
+        }
+    }
+
+    fn on_question(&mut self, connection: u64, node: &Node, kind: &str) {
         let namespace = attr(node, "xmlns");
         let child = children(node).first();
         let tag = child.map(|child| child.tag.to_string()).unwrap_or_default();
@@ -46,12 +62,16 @@ impl World {
             ("encrypt", "key", Some(child), Some(place)) => self.hand_out_prekeys(&place, child),
             ("encrypt", "rotate", Some(child), Some(place)) => self.rotate_signed_prekey(&place, child),
             ("encrypt", "registration", _, Some(place)) => self.publish_prekeys(&place, node),
-            ("usync", "usync", Some(child), Some(_)) => self.usync(child),
+            ("usync", "usync", Some(child), Some(place)) => self.usync(&place, child),
+            ("w:g2", _, Some(child), Some(place)) => self.group_question(&place, node, child, kind),
+            ("w:mex", "query", Some(child), Some(place)) => self.mex(&place, child),
             ("w:sync:app:state", "sync", Some(child), Some(place)) => self.sync_app_state(&place, child),
-            (namespace, tag, _, Some(_)) => match self.small_answer(namespace, tag, &kind) {
-                Some(answer) => answer,
-                None => self.unknown_question(namespace, tag),
-            },
+            (namespace, tag, _, Some(place)) => {
+                match self.contact_question(&place, node, namespace, kind).or_else(|| self.small_answer(namespace, tag, kind)) {
+                    Some(answer) => answer,
+                    None => self.unknown_question(namespace, tag),
+                }
+            }
         };
         self.answer(connection, node, answer);
     }

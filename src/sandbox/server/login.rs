@@ -14,9 +14,16 @@ impl World {
     pub(super) fn log_in(&mut self, connection: u64, payload: &wa::ClientPayload) {
         let number = payload.username.unwrap_or(0).to_string();
         if payload.device_pairing_data.is_set() || number == "0" || number == PLACEHOLDER {
+            let place = Place { number: PLACEHOLDER.to_owned(), device: 0 };
+            if self.fault_at_login(connection, &place) {
+                return;
+            }
             return self.offer_references(connection);
         }
         let place = Place { number, device: payload.device.and_then(|device| u16::try_from(device).ok()).unwrap_or(0) };
+        if self.fault_at_login(connection, &place) {
+            return;
+        }
         let key = self.connections.get(&connection).map(|connection| connection.noise_key);
         let Some(device) = self.device_mut(&place).filter(|device| key.is_some_and(|key| device.noise_key.0 == key)) else {
             debug!(connection, "login refused: no such device");
@@ -42,5 +49,6 @@ impl World {
             .attr("creation", "1700000000")
             .build();
         self.send(connection, success);
+        self.fault_of_connection(connection, None);
     }
 }

@@ -1,6 +1,6 @@
 //! Messages between devices: the sender has encrypted one copy for each device; the server puts the right envelope around each.
 
-use wacore_binary::{Jid, Node};
+use wacore_binary::{Jid, JidExt as _, Node};
 
 use super::World;
 use super::account::Place;
@@ -35,7 +35,15 @@ impl World {
         }
         let ack = el("ack").attr("class", "message").attr("id", id.clone()).attr("from", chat.clone());
         let ack = ack.attr("t", self.now_secs().to_string());
-        // Groups, channels and status posts are not simulated yet.
+        if let Some(code) = self.fault_at_message(from) {
+            return self.send(connection, ack.attr("error", code.to_string()).build());
+        }
+        if chat.is_group() {
+            let refused = self.on_group_message(from, &chat, node);
+            let ack = refused.into_iter().fold(ack, |ack, code| ack.attr("error", code));
+            return self.send(connection, ack.build());
+        }
+        // Channels and status posts are not simulated yet.
         if !chat.is_pn() && !chat.is_lid() {
             return self.send(connection, ack.attr("error", "501").build());
         }
@@ -72,6 +80,10 @@ impl World {
         for Copy { to, encrypted } in copies {
             let Some(place) = self.place_of(&to).filter(|place| place != from) else { continue };
             let own = place.number == from.number;
+            // Who is blocked writes into the void and is not told.
+            if !own && self.blocks(&place.number, &from.number) {
+                continue;
+            }
             if !own {
                 self.acquaint(&from.number, &place.number);
             }

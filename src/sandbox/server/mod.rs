@@ -4,11 +4,19 @@
 //! stamps what is to be sent with the generation of the state, and hands it to the connections' writers.
 
 pub(super) mod account;
-mod app_state;
+pub(super) mod app_state;
+mod community;
+mod contacts;
 mod devices;
+mod faults;
+pub(super) mod group;
+mod group_iq;
+mod group_members;
+pub(super) mod group_message;
 mod iq;
 mod login;
 pub(super) mod message;
+mod mex;
 pub(super) mod pairing;
 mod pairing_code;
 pub(super) mod prekeys;
@@ -27,13 +35,15 @@ use tracing::debug;
 use wacore_binary::{Jid, Node, Server};
 
 use self::account::{Account, Place};
+use self::faults::Faults;
+use self::group::Group;
 use self::pairing::{Pending, Reference};
 use self::pairing_code::CodeRequest;
 use self::queue::Drain;
 use super::journal::Key;
 use super::wire::connection::Outgoing;
 use super::wire::node::attr;
-use crate::domain::clock::Ambient;
+use crate::domain::clock::{Ambient, Time};
 
 /// One client's connection, as the server sees it.
 pub(super) struct Connection {
@@ -53,6 +63,25 @@ pub(super) struct Connection {
     watches: BTreeSet<String>,
     /// Whether it said that its user is there.
     available: bool,
+    /// By a fault: nothing is read or written any more.
+    half_open: bool,
+    /// By a fault: nothing is written until then.
+    stalled_until: Option<Time>,
+    /// By a fault: bytes a second.
+    pace: Option<u32>,
+    /// By a fault: goes out after the next delivery.
+    held_back: Option<Node>,
+}
+
+/// Something that a step wants to be sent.
+struct Sending {
+    connection: u64,
+    /// None ends the connection.
+    node: Option<Node>,
+    /// How long everything behind it waits too.
+    after: Duration,
+    /// How long it alone waits.
+    late: Duration,
 }
 
 /// Everything the simulator knows.
@@ -62,10 +91,15 @@ pub(super) struct World {
     pub(super) lid_addressing: bool,
     pub(super) accounts: BTreeMap<String, Account>,
     lids: HashMap<String, String>,
+    /// By the first part of their address.
+    pub(super) groups: BTreeMap<String, Group>,
     connections: HashMap<u64, Connection>,
     references: HashMap<String, Reference>,
     next_connection: u64,
-    outbound: Vec<(u64, Option<Node>, Duration)>,
+    outbound: Vec<Sending>,
+    /// How late the answers of this step are, by a fault.
+    lateness: Duration,
+    faults: Faults,
     /// Stanzas for phones, worked off before the step ends.
     pub(super) phone_inbox: VecDeque<(String, Node)>,
     /// What the journal must write.
@@ -83,10 +117,13 @@ impl World {
             lid_addressing,
             accounts: BTreeMap::new(),
             lids: HashMap::new(),
+            groups: BTreeMap::new(),
             connections: HashMap::new(),
             references: HashMap::new(),
             next_connection: 1,
             outbound: Vec::new(),
+            lateness: Duration::ZERO,
+            faults: Faults::default(),
             phone_inbox: VecDeque::new(),
             changed: BTreeSet::new(),
             generation: 0,
@@ -155,6 +192,10 @@ impl World {
             pending: None,
             watches: BTreeSet::new(),
             available: false,
+            half_open: false,
+            stalled_until: None,
+            pace: None,
+            held_back: None,
         };
         self.connections.insert(id, connection);
         self.log_in(id, payload);
@@ -175,13 +216,15 @@ impl World {
 
     /// Sends a stanza to a connection when this step is done.
     pub(super) fn send(&mut self, connection: u64, node: Node) {
-        self.outbound.push((connection, Some(node), Duration::ZERO));
+        let (after, late) = (Duration::ZERO, self.lateness);
+        self.outbound.push(Sending { connection, node: Some(node), after, late });
     }
 
     /// Sends a last stanza after a while, then closes.
     pub(super) fn send_last(&mut self, connection: u64, node: Node, after: Duration) {
-        self.outbound.push((connection, Some(node), after));
-        self.outbound.push((connection, None, Duration::ZERO));
+        let late = Duration::ZERO;
+        self.outbound.push(Sending { connection, node: Some(node), after, late });
+        self.outbound.push(Sending { connection, node: None, after: Duration::ZERO, late });
     }
 
     /// Ends a step: lets the phones do what is theirs, then hands out what is to be sent.
@@ -189,10 +232,14 @@ impl World {
         while let Some((number, stanza)) = self.phone_inbox.pop_front() {
             self.phone_receives(&number, &stanza);
         }
-        for (id, node, after) in std::mem::take(&mut self.outbound) {
-            let Some(connection) = self.connections.get(&id) else { continue };
-            let outgoing = Outgoing { node, after, generation: self.generation };
-            if let Err(mpsc::error::TrySendError::Full(_)) = connection.outbox.try_send(outgoing) {
+        let now = self.ambient.now();
+        for Sending { connection: id, node, after, late } in std::mem::take(&mut self.outbound) {
+            let Some(connection) = self.connections.get_mut(&id).filter(|connection| !connection.half_open) else { continue };
+            let stall = connection.stalled_until.take().map_or(Duration::ZERO, |until| until.since(now));
+            let outgoing = Outgoing { node, after: after.max(stall), generation: self.generation, pace: connection.pace };
+            if !late.is_zero() {
+                send_later(connection, outgoing, late);
+            } else if let Err(mpsc::error::TrySendError::Full(_)) = connection.outbox.try_send(outgoing) {
                 debug!(connection = id, "cut off: its queue is full");
                 connection.cut.cancel();
             }
@@ -208,6 +255,11 @@ impl World {
 
     /// A stanza from a client. What makes no sense is dropped: a client that waits for an answer times out, as with the real server.
     pub(super) fn on_stanza(&mut self, connection: u64, node: &Node) {
+        if self.connections.get(&connection).is_none_or(|client| client.half_open)
+            || self.fault_of_connection(connection, Some(node))
+        {
+            return;
+        }
         if node.tag == "iq" {
             return self.on_iq(connection, node);
         }
@@ -223,4 +275,16 @@ impl World {
             tag => debug!(tag, id = attr(node, "id"), "ignored a stanza"),
         }
     }
+}
+
+/// Sends to one connection after a while, without holding up what comes behind. Ends with the connection; a client has at most as many
+/// of them as questions that faults made late.
+fn send_later(connection: &Connection, outgoing: Outgoing, late: Duration) {
+    let (outbox, cut) = (connection.outbox.downgrade(), connection.cut.clone());
+    tokio::spawn(cut.run_until_cancelled_owned(async move {
+        tokio::time::sleep(late).await;
+        if let Some(outbox) = outbox.upgrade() {
+            let _ = outbox.send(outgoing).await;
+        }
+    }));
 }

@@ -11,6 +11,7 @@ use super::World;
 use super::account::{Device, Place};
 use crate::domain::clock::Time;
 use crate::error::{Code, Error, Result};
+use crate::sandbox::fault::FaultKind;
 use crate::sandbox::keys::Blob;
 use crate::sandbox::phone::link;
 use crate::sandbox::wire::node::{SERVER, child_bytes, el};
@@ -45,9 +46,11 @@ impl World {
     pub(super) fn offer_references(&mut self, connection: u64) {
         let now = self.ambient.now();
         let mut offered = Vec::new();
-        for position in 0..REFERENCES {
+        let expired = self.fault_strikes_pairing(FaultKind::ExpiredQr);
+        let references = if self.fault_strikes_pairing(FaultKind::NoQr) { 0 } else { REFERENCES };
+        for position in 0..references {
             let reference = format!("2@{}", STANDARD.encode(self.ambient.random::<48>()).replace('/', "_"));
-            let until = now.plus(FIRST_LIFETIME + NEXT_LIFETIME * position);
+            let until = if expired { now } else { now.plus(FIRST_LIFETIME + NEXT_LIFETIME * position) };
             offered.push(el("ref").bytes(reference.clone().into_bytes()).build());
             self.references.insert(reference, Reference { connection, until });
         }

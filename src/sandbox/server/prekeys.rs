@@ -7,6 +7,7 @@ use wacore_binary::{Jid, Node};
 use super::World;
 use super::account::{Bundle, Place, SignedKey};
 use super::iq::{Answer, bad_request};
+use crate::sandbox::fault::FaultKind;
 use crate::sandbox::journal::Key;
 use crate::sandbox::keys::{Blob, Secret};
 use crate::sandbox::wire::node::{SERVER, child_bytes, children, el, jid};
@@ -107,11 +108,13 @@ impl World {
         if place.device == 0 {
             return self.mint_offer(&place.number);
         }
+        let spent = self.fault_strikes(FaultKind::NoPrekeys, place, "iq/encrypt/key");
         let device = self.device_mut(place)?;
         let signed_identity = Some(device.signed_identity.0.clone()).filter(|bytes| !bytes.is_empty());
         let online = device.online;
         let bundle = device.bundle.as_mut()?;
-        let one_time = bundle.one_time.pop_front().map(|(id, key)| (id, key.0));
+        let one_time = if spent { None } else { bundle.one_time.pop_front() };
+        let one_time = one_time.map(|(id, key)| (id, key.0));
         let left = bundle.one_time.len();
         let offer = Offer {
             registration_id: bundle.registration_id,

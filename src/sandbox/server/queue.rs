@@ -10,6 +10,7 @@ use wacore_binary::{Jid, Node};
 
 use super::World;
 use super::account::Place;
+use crate::sandbox::fault::FaultKind;
 use crate::sandbox::journal::Key;
 use crate::sandbox::keys::Blob;
 use crate::sandbox::wire::node::{SERVER, attr, children, el, jid, pack, unpack};
@@ -44,7 +45,8 @@ pub(super) enum Drain {
 
 impl World {
     /// Queues a stanza for a device and sends it when the device is there. Device 0 is the phone, which is always there.
-    pub(in crate::sandbox) fn deliver(&mut self, to: &Place, node: Node) {
+    pub(in crate::sandbox) fn deliver(&mut self, to: &Place, mut node: Node) {
+        self.fault_spoils(to, &mut node);
         if to.device == 0 {
             self.phone_inbox.push_back((to.number.clone(), node));
             return;
@@ -70,7 +72,7 @@ impl World {
         }
         let live = online.filter(|id| self.connections.get(id).is_some_and(|connection| connection.drain == Drain::Live));
         if let Some(connection) = live {
-            self.send(connection, node);
+            self.send_delivery(connection, to, node);
         }
     }
 
@@ -154,6 +156,10 @@ impl World {
             .or_else(|| same().next())
             .map(|(number, _)| *number);
         if let Some(number) = found {
+            if self.fault_strikes(FaultKind::Redeliver, place, class) {
+                return;
+            }
+            let Some(device) = self.device_mut(place) else { return };
             device.queue.remove(&number);
             self.touch(Key::Queued(place.number.clone(), place.device, number));
         }

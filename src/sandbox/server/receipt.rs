@@ -1,6 +1,6 @@
 //! Receipts: they acknowledge what a device got, and travel on to the devices of the message's author.
 
-use wacore_binary::{Jid, Node};
+use wacore_binary::{Jid, JidExt as _, Node};
 
 use super::World;
 use super::account::Place;
@@ -16,6 +16,9 @@ impl World {
             self.acknowledged(from, "message", &id, to.as_ref(), "");
         }
         let mut ack = el("ack").attr("class", "receipt").attr("id", id);
+        if let Some(participant) = jid(node, "participant") {
+            ack = ack.attr("participant", participant);
+        }
         if let Some(to) = &to {
             ack = ack.attr("from", to.clone());
             self.relay_receipt(from, to, &kind, node);
@@ -32,13 +35,18 @@ impl World {
         if matches!(kind, "peer_msg" | "hist_sync" | "sender" | "server-error") {
             return;
         }
-        let Some(author) = self.place_of(to) else { return };
+        // In groups the author is named apart.
+        let author = if to.is_group() { jid(node, "participant") } else { Some(to.clone()) };
+        let Some(author) = author.and_then(|author| self.place_of(&author)) else { return };
         let own = author.number == from.number;
         let Some(sender) = self.accounts.get(&from.number) else { return };
-        let mut receipt = el("receipt")
-            .attr("from", sender.jid(from.device, to.is_lid()))
-            .attr("id", attr(node, "id"))
-            .attr("t", self.now_secs().to_string());
+        let mut receipt = if to.is_group() {
+            let reader = sender.jid(from.device, self.lid_addressing);
+            el("receipt").attr("from", to.to_non_ad()).attr("participant", reader)
+        } else {
+            el("receipt").attr("from", sender.jid(from.device, to.is_lid()))
+        };
+        receipt = receipt.attr("id", attr(node, "id")).attr("t", self.now_secs().to_string());
         if !kind.is_empty() {
             receipt = receipt.attr("type", kind.to_owned());
         }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
@@ -48,6 +49,8 @@ pub(in crate::sandbox) struct Outgoing {
     pub(in crate::sandbox) after: Duration,
     /// The state that must be on disk first.
     pub(in crate::sandbox) generation: u64,
+    /// Bytes a second, when the connection is slow.
+    pub(in crate::sandbox) pace: Option<u32>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -182,7 +185,7 @@ async fn write(
 ) {
     let work = async {
         let mut counter = 0;
-        while let Some(Outgoing { node, after, generation }) = waiting.recv().await {
+        while let Some(Outgoing { node, after, generation, pace }) = waiting.recv().await {
             if durable.wait_for(|saved| *saved >= generation).await.is_err() {
                 break;
             }
@@ -197,7 +200,11 @@ async fn write(
                 break;
             };
             counter += 1;
-            if !matches!(timeout(WRITE_DEADLINE, sink.send(Message::binary(frame))).await, Ok(Ok(()))) {
+            if let Some(rate) = pace {
+                if trickle(&mut sink, &frame, rate).await.is_err() {
+                    break;
+                }
+            } else if !matches!(timeout(WRITE_DEADLINE, sink.send(Message::binary(frame))).await, Ok(Ok(()))) {
                 break;
             }
         }
@@ -209,4 +216,14 @@ async fn write(
         () = work => {}
     }
     cut.cancel();
+}
+
+/// Sends a frame in pieces, ten a second.
+async fn trickle(sink: &mut SplitSink<Socket, Message>, frame: &[u8], rate: u32) -> Result<(), Ended> {
+    let piece = usize::try_from(rate / 10).unwrap_or(usize::MAX).max(1);
+    for piece in frame.chunks(piece) {
+        sink.send(Message::binary(Bytes::copy_from_slice(piece))).await?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The whole gateway in process, on real ports, against its own sandbox, on both engines.
 
 mod api;
+mod healing;
 mod pairing;
 mod story;
 
@@ -15,6 +16,7 @@ use whatsapp_gateway::app::{self, Running};
 use whatsapp_gateway::config::{self, Flags};
 use whatsapp_gateway::domain::clock::Ambient;
 use whatsapp_gateway::lifecycle::Lifecycle;
+use whatsapp_gateway::session::Timing;
 
 use crate::support::Engine;
 
@@ -55,8 +57,17 @@ impl Home {
         self.start_with(&[], Ambient::system()).await
     }
 
+    /// Starts a gateway with other limits and waits.
+    pub(crate) async fn start_timed(&self, timing: Timing) -> Gateway {
+        self.start_as(&[], Ambient::system(), timing).await
+    }
+
     /// Starts a gateway here with more settings, by the given clock.
     pub(crate) async fn start_with(&self, more: &[(&str, String)], ambient: Ambient) -> Gateway {
+        self.start_as(more, ambient, Timing::default()).await
+    }
+
+    async fn start_as(&self, more: &[(&str, String)], ambient: Ambient, timing: Timing) -> Gateway {
         let settings = [
             ("WAGW_LISTEN", "127.0.0.1:0".to_owned()),
             ("WAGW_SANDBOX", "true".to_owned()),
@@ -73,7 +84,7 @@ impl Home {
         let env = settings.map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let config = config::load(&Flags::default(), &env).unwrap().config;
         let lifecycle = Lifecycle::new(Duration::from_secs(10));
-        let running = app::start(config, ambient, &lifecycle).await.unwrap();
+        let running = app::start_with(config, ambient, &lifecycle, timing).await.unwrap();
         Gateway { base: format!("http://{}", running.address), running, lifecycle, http: reqwest::Client::new() }
     }
 }

@@ -1,0 +1,291 @@
+//! Where armed faults strike: at logins, at stanzas from clients, and at deliveries.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tracing::debug;
+use wacore_binary::{Node, NodeContent};
+
+use super::World;
+use super::account::Place;
+use super::iq::Answer;
+use crate::error::{Code, Error, Result};
+use crate::sandbox::PLACEHOLDER;
+use crate::sandbox::fault::{Fault, FaultKind, FaultSpec, Injection, REPORTED};
+use crate::sandbox::wire::node::{attr, children, el};
+
+/// How many faults there may be, spent ones included.
+const MAX_FAULTS: usize = 1000;
+
+/// How long a pause is when nobody said.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// An armed fault with its dice.
+struct Armed {
+    spec: FaultSpec,
+    left: Option<u32>,
+    dice: StdRng,
+    injected: u64,
+    injections: VecDeque<Injection>,
+}
+
+/// All armed faults, by id.
+#[derive(Default)]
+pub(super) struct Faults {
+    armed: BTreeMap<u64, Armed>,
+    next: u64,
+}
+
+/// A fault that strikes now.
+pub(super) struct Strike {
+    kind: FaultKind,
+    code: Option<u16>,
+    duration: Duration,
+    rate: u32,
+}
+
+/// What becomes of a question that a fault struck.
+pub(super) enum Struck {
+    /// It is answered after this long.
+    Late(Duration),
+    /// It is answered with this error.
+    Refused(Answer),
+    /// It is not answered.
+    Ignored,
+}
+
+impl Armed {
+    fn show(&self, id: u64) -> Fault {
+        let injections = self.injections.iter().cloned().collect();
+        Fault { id, spec: self.spec.clone(), injected: self.injected, injections }
+    }
+}
+
+impl World {
+    /// Arms a fault; one of a connection that names no stanza strikes the connections there are.
+    pub(in crate::sandbox) fn arm(&mut self, spec: FaultSpec) -> Result<Fault> {
+        spec.check()?;
+        if self.faults.armed.len() >= MAX_FAULTS {
+            return Err(Error::new(Code::RateLimited, "there are too many faults; delete some").reason("too_many_faults"));
+        }
+        self.faults.next += 1;
+        let id = self.faults.next;
+        let dice = StdRng::seed_from_u64(spec.seed.cast_unsigned());
+        let at_once = spec.of_connection() && spec.stanza.is_empty();
+        let armed = Armed { left: spec.count, dice, injected: 0, injections: VecDeque::new(), spec };
+        self.faults.armed.insert(id, armed);
+        if at_once {
+            let connected = self.connections.iter().filter_map(|(id, connection)| Some((*id, connection.place.clone()?)));
+            let mut connected: Vec<(u64, Place)> = connected.collect();
+            connected.sort();
+            for (connection, place) in connected {
+                if let Some(strike) = self.strike_with(id, &place, "") {
+                    self.break_connection(connection, &strike);
+                }
+            }
+        }
+        self.fault(id)
+    }
+
+    /// All faults, oldest first.
+    pub(in crate::sandbox) fn list_faults(&self) -> Vec<Fault> {
+        self.faults.armed.iter().map(|(id, armed)| armed.show(*id)).collect()
+    }
+
+    /// Disarms one fault.
+    pub(in crate::sandbox) fn disarm(&mut self, id: u64) -> Result<()> {
+        self.faults.armed.remove(&id).map(drop).ok_or_else(|| Error::not_found("fault"))
+    }
+
+    /// Disarms all faults.
+    pub(in crate::sandbox) fn disarm_all(&mut self) {
+        self.faults.armed.clear();
+    }
+
+    fn fault(&self, id: u64) -> Result<Fault> {
+        self.faults.armed.get(&id).map(|armed| armed.show(id)).ok_or_else(|| Error::not_found("fault"))
+    }
+
+    /// The first fault of one of these kinds that strikes now.
+    fn strike(&mut self, kinds: &[FaultKind], place: &Place, stanza: &str) -> Option<Strike> {
+        let ids: Vec<u64> =
+            self.faults.armed.iter().filter(|(_, armed)| kinds.contains(&armed.spec.kind)).map(|(id, _)| *id).collect();
+        ids.into_iter().find_map(|id| self.strike_with(id, place, stanza))
+    }
+
+    fn strike_with(&mut self, id: u64, place: &Place, stanza: &str) -> Option<Strike> {
+        let now = self.ambient.now();
+        let armed = self.faults.armed.get_mut(&id)?;
+        if armed.left == Some(0) || !armed.spec.fits(&place.number, stanza) {
+            return None;
+        }
+        if armed.spec.probability.is_some_and(|probability| !armed.dice.random_bool(probability)) {
+            return None;
+        }
+        armed.left = armed.left.map(|left| left - 1);
+        armed.injected += 1;
+        if armed.injections.len() == REPORTED {
+            armed.injections.pop_front();
+        }
+        let (phone_number, device) = (place.number.clone(), place.device);
+        armed.injections.push_back(Injection { at: now, phone_number, device, stanza: stanza.to_owned() });
+        let FaultSpec { kind, code, duration, bytes_per_second, .. } = armed.spec;
+        debug!(fault = id, ?kind, stanza, "a fault strikes");
+        Some(Strike { kind, code, duration: duration.unwrap_or(PAUSE), rate: bytes_per_second.unwrap_or(1000) })
+    }
+
+    // -- connections
+
+    fn break_connection(&mut self, connection: u64, strike: &Strike) {
+        let until = self.ambient.now().plus(strike.duration);
+        let Some(client) = self.connections.get_mut(&connection) else { return };
+        let conflict = |kind: &'static str| {
+            el("stream:error").attr("code", "401").children([el("conflict").attr("type", kind).build()]).build()
+        };
+        let last = match strike.kind {
+            FaultKind::Drop => return client.cut.cancel(),
+            FaultKind::HalfOpen => return client.half_open = true,
+            FaultKind::Stall => return client.stalled_until = Some(until),
+            FaultKind::Slow => return client.pace = Some(strike.rate),
+            FaultKind::StreamError => el("stream:error").attr("code", strike.code.unwrap_or(503).to_string()).build(),
+            FaultKind::Replaced => conflict("replaced"),
+            FaultKind::DeviceRemoved => conflict("device_removed"),
+            FaultKind::StreamEnd => el("xmlstreamend").build(),
+            _ => return,
+        };
+        self.send_last(connection, last, Duration::ZERO);
+    }
+
+    /// Faults at a login: true when the login goes no further.
+    pub(super) fn fault_at_login(&mut self, connection: u64, place: &Place) -> bool {
+        if self.faults.armed.is_empty() {
+            return false;
+        }
+        let Some(strike) = self.strike(&[FaultKind::RefuseLogin, FaultKind::IgnoreLogin], place, "login") else { return false };
+        if strike.kind == FaultKind::RefuseLogin {
+            let code = strike.code.unwrap_or(401);
+            let failure = el("failure").attr("reason", code.to_string()).attr("location", "sandbox");
+            let failure = match code {
+                402 => failure.attr("code", "101").attr("expire", strike.duration.as_secs().max(1).to_string()),
+                _ => failure,
+            };
+            self.send_last(connection, failure.build(), Duration::ZERO);
+        }
+        true
+    }
+
+    /// Faults of the connection right after a login, and at a stanza from a client. True when the stanza goes no further.
+    pub(super) fn fault_of_connection(&mut self, connection: u64, stanza: Option<&Node>) -> bool {
+        if self.faults.armed.is_empty() {
+            return false;
+        }
+        let name = stanza.map(name).unwrap_or_default();
+        let place = self.place(connection).unwrap_or_else(nobody);
+        let fits = |armed: &Armed| armed.spec.of_connection() && armed.spec.stanza.is_empty() == stanza.is_none();
+        let ids: Vec<u64> = self.faults.armed.iter().filter(|(_, armed)| fits(armed)).map(|(id, _)| *id).collect();
+        let mut ended = false;
+        for id in ids {
+            if let Some(strike) = self.strike_with(id, &place, &name) {
+                self.break_connection(connection, &strike);
+                ended |= !matches!(strike.kind, FaultKind::Stall | FaultKind::Slow);
+            }
+        }
+        ended
+    }
+
+    // -- stanzas
+
+    /// Faults at a question.
+    pub(super) fn fault_at_question(&mut self, connection: u64, question: &Node) -> Option<Struck> {
+        if self.faults.armed.is_empty() {
+            return None;
+        }
+        let place = self.place(connection).unwrap_or_else(nobody);
+        let kinds = [FaultKind::IgnoreIq, FaultKind::LateIq, FaultKind::RefuseIq];
+        let strike = self.strike(&kinds, &place, &name(question))?;
+        Some(match strike.kind {
+            FaultKind::LateIq => Struck::Late(strike.duration),
+            FaultKind::RefuseIq => Struck::Refused(Err(match strike.code.unwrap_or(429) {
+                429 => (429, "rate-overlimit"),
+                code => (code, "refused-by-fault"),
+            })),
+            _ => Struck::Ignored,
+        })
+    }
+
+    /// The code with which a sent message is refused, if a fault wants it.
+    pub(super) fn fault_at_message(&mut self, from: &Place) -> Option<u16> {
+        if self.faults.armed.is_empty() {
+            return None;
+        }
+        self.strike(&[FaultKind::RefuseMessage], from, "message").map(|strike| strike.code.unwrap_or(463))
+    }
+
+    /// Whether a fault of this kind strikes here; for the kinds that are a yes or no.
+    pub(super) fn fault_strikes(&mut self, kind: FaultKind, place: &Place, stanza: &str) -> bool {
+        !self.faults.armed.is_empty() && self.strike(&[kind], place, stanza).is_some()
+    }
+
+    /// The same for a client that is not paired.
+    pub(super) fn fault_strikes_pairing(&mut self, kind: FaultKind) -> bool {
+        self.fault_strikes(kind, &nobody(), "login")
+    }
+
+    /// Damages the ciphertexts of a message if a fault wants it.
+    pub(super) fn fault_spoils(&mut self, to: &Place, stanza: &mut Node) {
+        let sealed = stanza.tag == "message" && children(stanza).iter().any(|child| child.tag == "enc");
+        if !sealed || !self.fault_strikes(FaultKind::Corrupt, to, "message") {
+            return;
+        }
+        let Some(NodeContent::Nodes(parts)) = &mut stanza.content else { return };
+        for part in parts.iter_mut().filter(|part| part.tag == "enc") {
+            if let Some(NodeContent::Bytes(bytes)) = &mut part.content {
+                let mut damaged = bytes.to_vec();
+                // The end is the seal in every kind of ciphertext.
+                if let Some(last) = damaged.last_mut() {
+                    *last ^= 0x55;
+                }
+                *bytes = damaged.into();
+            }
+        }
+    }
+
+    /// Sends something that a device receives to its connection, twice or out of order if a fault wants it.
+    pub(super) fn send_delivery(&mut self, connection: u64, to: &Place, node: Node) {
+        let name = name(&node);
+        if self.fault_strikes(FaultKind::Reorder, to, &name)
+            && let Some(client) = self.connections.get_mut(&connection)
+            && client.held_back.is_none()
+        {
+            client.held_back = Some(node);
+            return;
+        }
+        if self.fault_strikes(FaultKind::Duplicate, to, &name) {
+            self.send(connection, node.clone());
+        }
+        self.send(connection, node);
+        let late = self.connections.get_mut(&connection).and_then(|client| client.held_back.take());
+        if let Some(late) = late {
+            self.send(connection, late);
+        }
+    }
+}
+
+/// The place of a client that is not paired.
+fn nobody() -> Place {
+    Place { number: PLACEHOLDER.to_owned(), device: 0 }
+}
+
+/// A stanza's name in parts: for questions with namespace and first child, for others with their type.
+fn name(stanza: &Node) -> String {
+    let tag = stanza.tag.as_ref();
+    let parts = if tag == "iq" {
+        let child = children(stanza).first().map(|child| child.tag.to_string()).unwrap_or_default();
+        vec![tag.to_owned(), attr(stanza, "xmlns"), child]
+    } else {
+        vec![tag.to_owned(), attr(stanza, "type")]
+    };
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+}
