@@ -33,7 +33,8 @@ async fn fault(gateway: &Gateway, fault: Value) -> String {
 async fn struck(gateway: &Gateway, id: &str) -> i64 {
     let all = gateway.get("/sandbox/v1/faults").await;
     let fault = all["data"].as_array().unwrap().iter().find(|fault| fault["id"] == id).unwrap();
-    assert_eq!(fault["injections"].as_array().map_or(0, Vec::len).min(1), fault["injected"].as_i64().unwrap().min(1) as usize);
+    let reported = fault["injections"].as_array().map_or(0, Vec::len);
+    assert_eq!(reported > 0, fault["injected"].as_i64() > Some(0), "the report tells every strike: {fault}");
     fault["injected"].as_i64().unwrap()
 }
 
@@ -217,7 +218,7 @@ async fn what_is_delivered_twice_is_one_message(home: Home) {
         write(&gateway, &format!("m{n}")).await;
     }
     assert_eq!(received(&gateway, 3).await, ["m0", "m1", "m2"]);
-    let path = format!("/sandbox/v1/faults");
+    let path = "/sandbox/v1/faults";
     gateway
         .until(&path, "both struck", |f| f["data"].as_array().unwrap().iter().all(|f| f["injected"].as_i64() >= Some(1)))
         .await;
