@@ -440,7 +440,12 @@ impl Actor {
     ) -> Result<Option<Outcome>> {
         *timer = Timer::enter(phase);
         let now = self.now();
-        self.move_on(State { until: Some(now.plus(self.context.timing.passkey)), data, ..State::new(Status::ScanQrCode, reason, now) }).await
+        self.move_on(State {
+            until: Some(now.plus(self.context.timing.passkey)),
+            data,
+            ..State::new(Status::ScanQrCode, reason, now)
+        })
+        .await
     }
 
     /// Records a state that ends nothing; an outcome says that somebody else decides now.

@@ -129,7 +129,7 @@ impl Db {
         let mut args = args![organization].to_vec();
         let list = one_of(&mut args, sequences.iter().map(|sequence| Arg::from(*sequence)));
         let sql = format!(
-            "SELECT sequence, id, session_id, organization_id, timestamp, payload FROM events
+            "SELECT sequence, id, session_id, organization_id, timestamp, payload, metadata FROM events
              WHERE organization_id = $1 AND sequence IN ({list}) ORDER BY sequence"
         );
         self.rows_built(sql, &args).await?.iter().map(read).collect()

@@ -24,7 +24,9 @@ fn check(schemas: &Map<String, Value>, schema: &Value, value: &Value, path: &str
                     found.push(format!("{path}: {value} is not {wanted}"));
                 }
             }
-            "enum" if value.is_string() && !wanted.as_array().unwrap().contains(value) => found.push(format!("{path}: {value} is none of {wanted}")),
+            "enum" if value.is_string() && !wanted.as_array().unwrap().contains(value) => {
+                found.push(format!("{path}: {value} is none of {wanted}"))
+            }
             "required" => {
                 for name in wanted.as_array().unwrap() {
                     if value.is_object() && value.get(name.as_str().unwrap()).is_none() {

@@ -231,7 +231,8 @@ async fn every_documented_operation_answers_as_documented() {
     }
 
     // Webhooks.
-    let hook = json!({"url": "http://127.0.0.1:9/hook", "events": ["message"], "sessionId": id, "customHeaders": {"x-shop": "1"}});
+    let hook =
+        json!({"url": "http://127.0.0.1:9/hook", "events": ["message"], "sessionId": id, "customHeaders": {"x-shop": "1"}});
     let hook = c.call(gateway, "createWebhook", &[], Some(hook)).await;
     let hook = hook["id"].as_str().unwrap();
     c.call(gateway, "getWebhook", &[hook], None).await;

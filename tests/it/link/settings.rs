@@ -6,8 +6,8 @@ use whatsapp_gateway::domain::ids::{GatewayId, SessionId};
 use whatsapp_gateway::domain::session::{Fence, Ignore, Settings};
 use whatsapp_gateway::event::EventLog;
 use whatsapp_gateway::event::hub::Hub;
-use whatsapp_gateway::session::Context;
 use whatsapp_gateway::session::recorder::Recorder;
+use whatsapp_gateway::session::{Context, Timing};
 use whatsapp_gateway::store::{Cipher, Db};
 use whatsapp_gateway::wa::Endpoint;
 use whatsapp_gateway::wa::normalize::{Inbound, Origin};
@@ -118,7 +118,7 @@ mod filters {
         let log = EventLog::new(db.clone(), Hub::default(), ambient.clone());
         let cipher = Cipher::new(ambient.clone(), None, Vec::new());
         let endpoint = Endpoint::WhatsApp { version: None };
-        let context = Context::new(db.clone(), log, ambient, endpoint, cipher, GatewayId::new("gw-1"));
+        let context = Context::new(db.clone(), log, ambient, endpoint, cipher, GatewayId::new("gw-1"), Timing::default());
         let fence = Fence { epoch: 0, generation: 0 };
         let recorder = Recorder::new(&context, session.organization.clone(), session.id.clone(), fence);
         let chats = ["status@broadcast", "1203@g.us", "99@newsletter", "123@broadcast", "6281@s.whatsapp.net"];

@@ -10,6 +10,7 @@ async fn replies_are_the_contracts_json() {
     let server = Server::start().await;
     let session = json!({
         "id": "a", "organizationId": "", "gatewayId": "", "status": "scan_qr_code", "isAdminSession": false, "autoRead": false,
+        "ignoreStatus": false, "ignoreGroups": false, "ignoreChannels": false, "ignoreBroadcast": false, "metadata": {},
         "presenceTyping": false, "ratePerMin": 20, "ratePerHour": 0, "createdAt": 1_700_000_000_123_i64, "updatedAt": 1_700_000_000_123_i64,
     });
     let (status, list) = answer(server.get("/api/v1/sessions")).await;

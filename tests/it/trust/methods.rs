@@ -52,6 +52,7 @@ fn plausible(field: &FieldDescriptor) -> Option<Value> {
         "to" | "phone" => Some(json!("6281234567890")),
         "text" | "name" => Some(json!("x")),
         "type" => Some(json!("text")),
+        "assertion" => Some(json!("{}")),
         "capabilities" => Some(json!(["read"])),
         "url" => Some(json!("https://hook.example.org/x")),
         "events" if field.is_list() => Some(json!(["message"])),
