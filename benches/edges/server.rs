@@ -57,11 +57,7 @@ pub(crate) async fn run() {
     let caller = Principal::local(OrganizationId::new("org_default"));
     for n in 0..SESSIONS {
         let label = Some(format!("Support line {n}"));
-        running
-            .service
-            .create_session(&caller, NewSession { label, auto_read: None, presence_typing: None, start: false })
-            .await
-            .unwrap();
+        running.service.create_session(&caller, NewSession { label, ..NewSession::default() }, None).await.unwrap();
     }
     let sessions = Arc::new(running.service.list_sessions(&caller).await.unwrap());
     let addresses = Addresses {
@@ -98,6 +94,7 @@ async fn edge(sessions: Arc<Vec<Session>>) -> String {
         origins: Vec::new(),
         docs: false,
         ready: Arc::new(|| Box::pin(async { Vec::new() })),
+        pages: Vec::new(),
         ambient: Ambient::system(),
         shutdown: shutdown.clone(),
     };

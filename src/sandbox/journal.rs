@@ -46,7 +46,7 @@ pub(super) enum Key {
     /// A stanza in a device's queue.
     Queued(String, u16, u64),
     /// The private half of a phone's one-time prekey.
-    Prekey(String, u32),
+    OneTime(String, u32),
     /// A phone's Signal session, by its address.
     Session(String, String),
     /// A message that a phone shows.
@@ -54,7 +54,7 @@ pub(super) enum Key {
     /// A group, by the first part of its address.
     Group(String),
     /// A phone's sender key, by group and sender.
-    SenderKey(String, String),
+    Sender(String, String),
     /// A collection of an account's app state.
     AppState(String, String),
     /// The devices that have a phone's key of a group.
@@ -198,10 +198,10 @@ impl World {
         let mut keys: Vec<Key> = self.groups.keys().map(|id| Key::Group(id.clone())).collect();
         for (number, account) in &self.accounts {
             keys.push(Key::Account(number.clone()));
-            keys.extend(account.prekeys.keys().map(|id| Key::Prekey(number.clone(), *id)));
+            keys.extend(account.prekeys.keys().map(|id| Key::OneTime(number.clone(), *id)));
             keys.extend(account.sessions.keys().map(|address| Key::Session(number.clone(), address.clone())));
             keys.extend(account.app_state.keys().map(|name| Key::AppState(number.clone(), name.clone())));
-            keys.extend(account.sender_keys.keys().map(|name| Key::SenderKey(number.clone(), name.clone())));
+            keys.extend(account.sender_keys.keys().map(|name| Key::Sender(number.clone(), name.clone())));
             keys.extend(account.distributed.keys().map(|group| Key::Distributed(number.clone(), group.clone())));
             keys.extend(account.messages.keys().map(|place| Key::Message(number.clone(), *place)));
             for (id, device) in &account.devices {
@@ -225,7 +225,7 @@ impl World {
             Key::Queued(number, id, place) => {
                 device(number, id).and_then(|device| device.queue.get(place)).map(serde_json::to_value)
             }
-            Key::Prekey(number, id) => account(number).and_then(|account| account.prekeys.get(id)).map(serde_json::to_value),
+            Key::OneTime(number, id) => account(number).and_then(|account| account.prekeys.get(id)).map(serde_json::to_value),
             Key::Message(number, place) => {
                 account(number).and_then(|account| account.messages.get(place)).map(serde_json::to_value)
             }
@@ -236,7 +236,7 @@ impl World {
             Key::Distributed(number, group) => {
                 account(number).and_then(|account| account.distributed.get(group)).map(serde_json::to_value)
             }
-            Key::SenderKey(number, name) => account(number)
+            Key::Sender(number, name) => account(number)
                 .and_then(|account| account.sender_keys.get(name))
                 .and_then(|key| key.serialize().ok())
                 .map(|bytes| serde_json::to_value(Blob(bytes))),
@@ -276,7 +276,7 @@ impl World {
                     device.next_queued = place + 1;
                 }
             }
-            Key::Prekey(number, id) => {
+            Key::OneTime(number, id) => {
                 let secret: Secret = serde_json::from_value(value)?;
                 if let Some(account) = self.accounts.get_mut(number) {
                     account.prekeys.insert(*id, secret);
@@ -303,7 +303,7 @@ impl World {
                     account.distributed.insert(group.clone(), devices);
                 }
             }
-            Key::SenderKey(number, name) => {
+            Key::Sender(number, name) => {
                 let bytes: Blob = serde_json::from_value(value)?;
                 let mut record = SenderKeyRecord::deserialize(&bytes.0).map_err(serde::de::Error::custom)?;
                 record.waive_counter_lease().map_err(serde::de::Error::custom)?;

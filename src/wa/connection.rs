@@ -228,7 +228,10 @@ impl Connection {
 
     /// Writes the device's state now, instead of at the saver's next turn.
     pub async fn flush(&self) -> Result<(), OpenError> {
-        Ok(self.sender.client.persistence_manager().flush().await?)
+        // Not by the manager's own flush: that one returns at once while the background saver is still writing.
+        let manager = self.sender.client.persistence_manager();
+        let device = manager.get_device_arc().await.read().await.to_serializable();
+        Ok(manager.backend().save(&device).await?)
     }
 
     /// When the last frame came in; `None` before the first.

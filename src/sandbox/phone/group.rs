@@ -81,7 +81,7 @@ impl World {
         let account = self.accounts.get_mut(number).ok_or(CipherError::NoKeys)?;
         account.distributed.insert(group.clone(), informed);
         let sealed = at_once(group_encrypt(&mut SenderKeys(&mut account.sender_keys), &name, &padded, &mut rng))?;
-        self.touch(Key::SenderKey(number.to_owned(), name.cache_key().to_owned()));
+        self.touch(Key::Sender(number.to_owned(), name.cache_key().to_owned()));
         self.touch(Key::Distributed(number.to_owned(), group));
         self.distribute_in_group(&from, envelope, copies, &[enc("skmsg", sealed.serialized().to_vec(), 0)]);
         Ok(())
@@ -93,7 +93,7 @@ impl World {
         let account = self.accounts.get_mut(number).ok_or(CipherError::NoKeys)?;
         let mut keys = SenderKeys(&mut account.sender_keys);
         let share = at_once(create_sender_key_distribution_message(name, &mut keys, &mut rng))?;
-        self.touch(Key::SenderKey(number.to_owned(), name.cache_key().to_owned()));
+        self.touch(Key::Sender(number.to_owned(), name.cache_key().to_owned()));
         let share = wa::message::SenderKeyDistributionMessage {
             group_id: Some(group.to_string()),
             axolotl_sender_key_distribution_message: Some(share.serialized().to_vec()),
@@ -116,7 +116,7 @@ impl World {
         let taken = SenderKeyDistributionMessage::try_from(bytes)
             .and_then(|share| at_once(process_sender_key_distribution_message(&name, &share, &mut keys)));
         match taken {
-            Ok(()) => self.touch(Key::SenderKey(number.to_owned(), name.cache_key().to_owned())),
+            Ok(()) => self.touch(Key::Sender(number.to_owned(), name.cache_key().to_owned())),
             Err(error) => debug!(%error, "a sender key that is none"),
         }
     }
@@ -132,7 +132,7 @@ impl World {
         let name = key_name(group, sender);
         let account = self.accounts.get_mut(number).ok_or(CipherError::NoKeys)?;
         let opened = at_once(group_decrypt(sealed, &mut SenderKeys(&mut account.sender_keys), &name))?;
-        self.touch(Key::SenderKey(number.to_owned(), name.cache_key().to_owned()));
+        self.touch(Key::Sender(number.to_owned(), name.cache_key().to_owned()));
         Ok(unpad(opened))
     }
 }

@@ -185,7 +185,7 @@ impl World {
         let spent = opened.consumed_prekey_id.map(u32::from).filter(|id| account.prekeys.remove(id).is_some());
         self.touch(Key::Session(number.to_owned(), address.as_str().to_owned()));
         if let Some(id) = spent {
-            self.touch(Key::Prekey(number.to_owned(), id));
+            self.touch(Key::OneTime(number.to_owned(), id));
         }
         Ok(unpad(opened.plaintext))
     }

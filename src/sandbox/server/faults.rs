@@ -242,12 +242,12 @@ impl World {
         let Some(NodeContent::Nodes(parts)) = &mut stanza.content else { return };
         for part in parts.iter_mut().filter(|part| part.tag == "enc") {
             if let Some(NodeContent::Bytes(bytes)) = &mut part.content {
-                let mut damaged = bytes.to_vec();
+                let mut damaged = bytes.clone();
                 // The end is the seal in every kind of ciphertext.
                 if let Some(last) = damaged.last_mut() {
                     *last ^= 0x55;
                 }
-                *bytes = damaged.into();
+                *bytes = damaged;
             }
         }
     }

@@ -25,8 +25,8 @@ impl World {
             return self.on_pair_answer(connection, node);
         }
         match self.fault_at_question(connection, node) {
-            Some(Struck::Ignored) => return,
-            Some(Struck::Refused(answer)) => return self.answer(connection, node, answer),
+            Some(Struck::Ignored) => {}
+            Some(Struck::Refused(answer)) => self.answer(connection, node, answer),
             Some(Struck::Late(late)) => {
                 self.lateness = late;
                 self.on_question(connection, node, &kind);

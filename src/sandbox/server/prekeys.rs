@@ -158,7 +158,7 @@ impl World {
             signed_identity: None,
         };
         self.touch_account(number);
-        self.touch(Key::Prekey(number.to_owned(), id));
+        self.touch(Key::OneTime(number.to_owned(), id));
         Some(offer)
     }
 

@@ -25,7 +25,7 @@ fn check(schemas: &Map<String, Value>, schema: &Value, value: &Value, path: &str
                 }
             }
             "enum" if value.is_string() && !wanted.as_array().unwrap().contains(value) => {
-                found.push(format!("{path}: {value} is none of {wanted}"))
+                found.push(format!("{path}: {value} is none of {wanted}"));
             }
             "required" => {
                 for name in wanted.as_array().unwrap() {

@@ -219,9 +219,7 @@ async fn what_is_delivered_twice_is_one_message(home: Home) {
     }
     assert_eq!(received(&gateway, 3).await, ["m0", "m1", "m2"]);
     let path = "/sandbox/v1/faults";
-    gateway
-        .until(&path, "both struck", |f| f["data"].as_array().unwrap().iter().all(|f| f["injected"].as_i64() >= Some(1)))
-        .await;
+    gateway.until(path, "both struck", |f| f["data"].as_array().unwrap().iter().all(|f| f["injected"].as_i64() >= Some(1))).await;
     assert_eq!((struck(&gateway, &twice).await, struck(&gateway, &again).await), (3, 1));
     // What was acknowledged and forgotten comes again at the next login.
     fault(&gateway, json!({"kind": "drop", "phoneNumber": SHOP})).await;

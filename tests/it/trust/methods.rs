@@ -53,6 +53,7 @@ fn plausible(field: &FieldDescriptor) -> Option<Value> {
         "text" | "name" => Some(json!("x")),
         "type" => Some(json!("text")),
         "assertion" => Some(json!("{}")),
+        "dead" => Some(json!(true)),
         "capabilities" => Some(json!(["read"])),
         "url" => Some(json!("https://hook.example.org/x")),
         "events" if field.is_list() => Some(json!(["message"])),
