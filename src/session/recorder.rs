@@ -63,6 +63,11 @@ impl Recorder {
         if !recording.tx.set_state(&self.session, Some(self.fence), &state, now).await? {
             return Ok(Written::Fenced);
         }
+        if account == Some(None) {
+            // In the same transaction: a device without a row's account, or an account without its device, could never be told apart
+            // from what was wanted.
+            crate::wa::device::wipe(&mut recording.tx, &self.session).await?;
+        }
         if let Some(account) = account {
             recording.tx.set_account(&self.session, account, now).await?;
         }
