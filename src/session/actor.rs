@@ -376,14 +376,7 @@ impl Actor {
     async fn end(&mut self, status: Status, reason: Reason) -> bool {
         let state = State::new(status, reason, self.now());
         let unlink = status == Status::LoggedOut;
-        let work = async {
-            if unlink {
-                let store = DeviceStore::new(self.context.db.clone(), self.session.clone(), &self.context.cipher);
-                store.wipe().await?;
-            }
-            self.recorder.ended(state.clone(), unlink).await
-        };
-        match work.await {
+        match self.recorder.ended(state.clone(), unlink).await {
             Ok(Written::Yes | Written::Fenced) => {
                 tracing::info!(session = %self.session, status = status.word(), reason = reason.word(), "the session has ended");
                 self.live.send_modify(|live| *live = Live::new(state.clone()));
