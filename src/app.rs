@@ -35,6 +35,7 @@ use crate::proto::gateway::pairing_service_server::PairingServiceServer;
 use crate::proto::gateway::session_service_server::SessionServiceServer;
 use crate::proto::gateway::webhook_service_server::WebhookServiceServer;
 use crate::proto::sandbox::fault_service_server::FaultServiceServer;
+use crate::proto::sandbox::passkey_service_server::PasskeyServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
 use crate::rest::render::Renderer;
 use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
@@ -189,9 +190,22 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     let (audit, writer) = Audit::new(db.clone(), ambient.clone());
     lifecycle.spawn_vital("audit", writer.run(lifecycle.draining()));
     let edge = edge(&service, audit, sandbox.clone(), &config, ambient, db.clone(), lifecycle.draining())?;
-    let limits = Limits { connections: config.max_connections, ..Limits::default() };
+    let limits = Limits {
+        connections: config.max_connections,
+        per_address: config.max_connections_per_address,
+        head_timeout: config.head_timeout,
+        trusted_proxies: config.trusted_proxies.clone().into(),
+    };
     lifecycle.spawn_vital("edge", serve_edge(listener, edge, limits, lifecycle.draining()));
     tracing::info!(%address, gateway = %config.gateway_id, sandbox = sandbox.is_some(), "serving gRPC, gRPC-Web and REST");
+    if let Some(phone) = config.admin_phone {
+        let (service, draining) = (service.clone(), lifecycle.draining());
+        lifecycle.spawn_vital("admin session", async move {
+            draining.run_until_cancelled(admin_session(service, phone)).await;
+            draining.cancelled().await;
+            Ok(())
+        });
+    }
     Ok(Running { address, service, sandbox, db })
 }
 
@@ -222,7 +236,7 @@ pub async fn sandbox(
         })
     });
     let operations = Control::new(sandbox.clone());
-    let routes = Routes::new(SandboxServiceServer::new(operations.clone())).add_service(FaultServiceServer::new(operations));
+    let routes = sandbox_services(Routes::default(), operations);
     let edge = Edge {
         descriptors: proto::DESCRIPTORS,
         routes: with_standard(routes)?,
@@ -332,6 +346,25 @@ async fn bootstrap(service: &Service, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Sets up the platform's own session, and tells how to link it as long as it is not.
+async fn admin_session(service: Service, phone: String) {
+    match service.admin_session(&OrganizationId::new(DEFAULT_ORGANIZATION), &phone).await {
+        Ok((session, Some(code))) => {
+            // Like the first key: for whoever starts the program, not for the log.
+            #[expect(clippy::print_stderr, reason = "the code is shown to whoever starts the program")]
+            {
+                eprintln!(
+                    "\n  To link the platform's own WhatsApp, type this code on the phone +{phone} (Linked devices, Link with phone\n  \
+                     number) within three minutes:\n\n      {}\n\n  Later: whatsapp-gateway sessions pair {session} --code +{phone}\n",
+                    code.code
+                );
+            }
+        }
+        Ok((session, None)) => tracing::info!(%session, "the platform's own session is linked"),
+        Err(e) => tracing::error!(error = %e, cause = ?e.cause(), "the platform's own session could not be set up"),
+    }
+}
+
 fn edge(
     service: &Service,
     audit: Audit,
@@ -350,7 +383,7 @@ fn edge(
         .add_service(WebhookServiceServer::new(webhooks::Webhooks(service.clone())));
     if let Some(sandbox) = sandbox {
         let control = Control::new(sandbox);
-        routes = routes.add_service(SandboxServiceServer::new(control.clone())).add_service(FaultServiceServer::new(control));
+        routes = sandbox_services(routes, control);
     }
     let logins = config.login.clone().map(|issuer| Logins::new(issuer, ambient.clone())).transpose()?;
     let authenticator = Authenticator::new(lookup(service.clone(), logins));
@@ -380,6 +413,14 @@ fn edge(
         shutdown: draining,
     };
     edge.build()
+}
+
+/// Adds the simulator's control.
+fn sandbox_services(routes: Routes, control: Control) -> Routes {
+    routes
+        .add_service(SandboxServiceServer::new(control.clone()))
+        .add_service(PasskeyServiceServer::new(control.clone()))
+        .add_service(FaultServiceServer::new(control))
 }
 
 /// Adds reflection and the standard health service.

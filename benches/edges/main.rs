@@ -11,6 +11,7 @@
     reason = "a benchmark says what is wrong by failing, and its table is its purpose"
 )]
 
+mod credentials;
 mod hand;
 mod load;
 mod server;
@@ -52,6 +53,10 @@ fn main() {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let addresses: Addresses = serde_json::from_str(&line).unwrap();
+    println!("from a credential to whose it is:");
+    for (name, micros) in &addresses.credentials {
+        println!("{name:16} {micros:8.1} µs");
+    }
     runtime.block_on(compare(&addresses, child.id(), Duration::from_secs_f64(seconds)));
     // The server ends when its input does.
     drop(child.stdin.take());

@@ -25,7 +25,7 @@ use whatsapp_gateway::proto::gateway::session_service_server::{SessionService, S
 use whatsapp_gateway::rest::serve::{Edge, Limits, serve};
 use whatsapp_gateway::service::session::NewSession;
 
-use crate::{SESSIONS, hand};
+use crate::{SESSIONS, credentials, hand};
 
 /// Where the rows find their server.
 #[derive(Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub(crate) struct Addresses {
     /// A session in the middle of the list.
     pub(crate) session: String,
     pub(crate) key: String,
+    /// What a credential costs, in microseconds.
+    pub(crate) credentials: Vec<(String, f64)>,
 }
 
 /// Serves until the standard input ends.
@@ -66,6 +68,7 @@ pub(crate) async fn run() {
         edge: edge(sessions).await,
         hand_sql: listen(hand::with_sql(running.service.clone())).await,
         edge_sql: format!("http://{}", running.address),
+        credentials: credentials::measure(&running.service, &caller, &key, folder.path()).await,
         key,
     };
     println!("{}", serde_json::to_string(&addresses).unwrap());

@@ -2,7 +2,8 @@
 //!
 //! An address with more than [`FAILURES`] in a minute is told `rate_limited` instead of `unauthorized`, and its credentials are looked up
 //! through a narrow door, so that guessing costs the database little. A valid credential still passes, after a second at the latest:
-//! nobody can lock out somebody else who shares the address. Behind a proxy the address is the proxy's.
+//! nobody can lock out somebody else who shares the address. Behind a proxy it is the address that a trusted proxy tells, see
+//! [`super::forwarded`].
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -93,8 +94,8 @@ impl Attempts {
     }
 }
 
-/// One subscriber has a whole /64 of IPv6 addresses.
-fn household(address: IpAddr) -> IpAddr {
+/// What counts as one address: a subscriber has a whole /64 of IPv6 addresses.
+pub(crate) fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(six) => {
             let [a, b, c, d, ..] = six.segments();

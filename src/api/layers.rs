@@ -232,8 +232,10 @@ impl http_body::Body for Finished {
         self.over || self.inner.is_end_stream()
     }
 
+    /// Nothing is promised: a body that says how long its data is gets a `content-length`, and gRPC-Web's closing frame, which comes
+    /// behind the data, would be cut off by it.
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        SizeHint::default()
     }
 }
 

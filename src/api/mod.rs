@@ -9,6 +9,7 @@ pub mod attempts;
 pub mod auth;
 pub mod convert;
 pub mod events;
+pub mod forwarded;
 pub mod guard;
 mod jwks;
 pub mod layers;

@@ -104,6 +104,8 @@ mod tests {
             "openapi --yaml",
             "config check --sandbox=false",
             "keys create --name ci --capability read --capability send",
+            "keys create --name shop --capability send --expires 90d --session 01J --session 01K",
+            "keys list",
             "keys revoke 01J --server http://gateway:8080",
             "sessions list --json",
             "sessions create --label Support --start",
@@ -118,5 +120,9 @@ mod tests {
             Arguments::try_parse_from(["whatsapp-gateway", "serve", "--encryption-key", "x"]).is_err(),
             "no secrets in flags"
         );
+        for time in ["", "d", "0d", "-1d", "9", "9w", "99999999999d", "é"] {
+            let words = ["whatsapp-gateway", "keys", "create", "--name", "x", "--capability", "read", "--expires", time];
+            assert!(Arguments::try_parse_from(words).is_err(), "{time}");
+        }
     }
 }

@@ -77,6 +77,8 @@ pub struct Config {
     pub old_encryption_keys: Vec<Key>,
     /// The first api-key.
     pub bootstrap_api_key: Option<SecretString>,
+    /// The number of the platform's own session, in digits.
+    pub admin_phone: Option<String>,
     /// Whose login tokens are taken; without it only api-keys are.
     pub login: Option<LoginIssuer>,
     /// Origins whose browser pages may call; `*` stands for all.
@@ -85,6 +87,12 @@ pub struct Config {
     pub docs: bool,
     /// Client connections at a time.
     pub max_connections: usize,
+    /// How many of them one address may have.
+    pub max_connections_per_address: usize,
+    /// How long a client may take to send a request's head.
+    pub head_timeout: Duration,
+    /// Networks of the proxies whose word about the client's address counts.
+    pub trusted_proxies: Vec<Own>,
     /// Which WhatsApp the sessions connect to.
     pub network: Network,
     /// The version to tell WhatsApp, instead of the built-in one.
@@ -210,10 +218,14 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
         from.problem("old_encryption_keys", "old keys need a present one; set encryption_key too");
     }
     let bootstrap_api_key = from.optional("bootstrap_api_key", parse::api_key);
+    let admin_phone = from.optional("admin_phone", parse::phone);
     let login = login(from);
     let cors_origins = from.list("cors_origins", parse::origin);
     let docs = from.read("docs", parse::switch);
     let max_connections = from.read("max_connections", parse::number(1, 1_000_000));
+    let max_connections_per_address = from.read("max_connections_per_address", parse::number(1, 1_000_000));
+    let head_timeout = from.read("head_timeout", parse::head_timeout);
+    let trusted_proxies = from.list("trusted_proxies", parse::proxies);
     let network = network(from);
     let whatsapp_version = from.optional("whatsapp_version", parse::version);
     let egress_allow = from.list("egress_allow", parse::own_network);
@@ -233,10 +245,14 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
         encryption_key,
         old_encryption_keys,
         bootstrap_api_key,
+        admin_phone,
         login,
         cors_origins,
         docs: docs?,
         max_connections: usize::try_from(max_connections?).ok()?,
+        max_connections_per_address: usize::try_from(max_connections_per_address?).ok()?,
+        head_timeout: head_timeout?,
+        trusted_proxies,
         network: network?,
         whatsapp_version,
         egress_allow,

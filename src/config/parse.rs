@@ -12,6 +12,7 @@ use secrecy::{SecretBox, SecretString};
 use super::source::Given;
 use super::table::SETTINGS;
 use super::{Key, LogFormat, Problem};
+use crate::domain::jid::phone_digits;
 use crate::domain::network::Own;
 
 /// Reads values and gathers what is wrong with them, so that one run names everything.
@@ -87,6 +88,10 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     number(0, 3600)(text).map(|seconds| Duration::from_secs(seconds.into()))
 }
 
+pub(super) fn head_timeout(text: &str) -> Result<Duration, String> {
+    number(1, 3600)(text).map(|seconds| Duration::from_secs(seconds.into()))
+}
+
 pub(super) fn days(text: &str) -> Result<Duration, String> {
     number(1, 3650)(text).map(|days| Duration::from_secs(u64::from(days) * 86_400))
 }
@@ -94,6 +99,17 @@ pub(super) fn days(text: &str) -> Result<Duration, String> {
 pub(super) fn own_network(text: &str) -> Result<Own, String> {
     Own::parse(text)
         .ok_or_else(|| format!("`{text}` is neither a network such as 10.0.0.0/8 nor a host name such as hooks.internal"))
+}
+
+/// A network of proxies. A name would have to be resolved, and who answers for it would be believed.
+pub(super) fn proxies(text: &str) -> Result<Own, String> {
+    Own::parse(text)
+        .filter(|own| matches!(own, Own::Network { .. }))
+        .ok_or_else(|| format!("`{text}` is no network; write one such as 10.0.0.0/8 or an address"))
+}
+
+pub(super) fn phone(text: &str) -> Result<String, String> {
+    phone_digits("admin_phone", text).map_err(|_| format!("`{text}` is no phone number; write it with its country code"))
 }
 
 pub(super) fn switch(text: &str) -> Result<bool, String> {

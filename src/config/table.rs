@@ -65,7 +65,7 @@ const fn computed(name: &'static str, kind: Kind, default_words: &'static str, h
 }
 
 /// Every setting, in the order in which people meet them.
-pub const SETTINGS: [Setting; 27] = [
+pub const SETTINGS: [Setting; 31] = [
     setting("listen", Kind::Plain, "127.0.0.1:8080", "address and port that serve gRPC, gRPC-Web and REST, in plain HTTP"),
     computed(
         "public_url",
@@ -97,6 +97,12 @@ pub const SETTINGS: [Setting; 27] = [
         "the first api-key: `wa_` and at least 24 letters or digits; without it one is made at the first start",
     ),
     setting(
+        "admin_phone",
+        Kind::Plain,
+        "",
+        "number of the platform's own WhatsApp: its session is set up at the start, and the code to link it is printed",
+    ),
+    setting(
         "auth_jwks_url",
         Kind::Plain,
         "",
@@ -113,6 +119,24 @@ pub const SETTINGS: [Setting; 27] = [
         "serve the API's page at `/docs`, and its description at `/api/v1/openapi.json` and `.yaml`",
     ),
     setting("max_connections", Kind::Plain, "10000", "client connections at a time, 1 to 1000000"),
+    setting(
+        "max_connections_per_address",
+        Kind::Plain,
+        "1000",
+        "how many of them one network address may have, 1 to 1000000; trusted proxies have no such limit",
+    ),
+    setting(
+        "head_timeout",
+        Kind::Plain,
+        "30",
+        "seconds that a client may take to send a request's head, and may wait between requests, 1 to 3600",
+    ),
+    setting(
+        "trusted_proxies",
+        Kind::List,
+        "",
+        "networks (`10.0.0.0/8`) of the proxies in front, whose `Forwarded` or `X-Forwarded-For` tells the client's address",
+    ),
     setting("sandbox", Kind::Switch, "false", "connect sessions to a built-in WhatsApp simulator instead of WhatsApp"),
     setting("sandbox_listen", Kind::Plain, "127.0.0.1:8088", "address and port of the built-in simulator"),
     setting("sandbox_url", Kind::Plain, "", "a simulator elsewhere, such as `ws://127.0.0.1:8088/ws/chat`; needs `sandbox_key`"),

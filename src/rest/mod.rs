@@ -27,7 +27,8 @@
 //!
 //! **HTTP.** HEAD is GET without the body. 405 carries `Allow`. A trailing slash is another path.
 
-mod docs;
+mod crowd;
+pub mod docs;
 mod json;
 pub mod openapi;
 mod plan;

@@ -4,6 +4,7 @@
 //! | what | bound |
 //! |---|---|
 //! | connections | [`Limits::connections`]; further ones wait in the listener's queue |
+//! | connections of one address | [`Limits::per_address`]; further ones are closed at once. Trusted proxies have no such bound |
 //! | a request's head, and time idle between requests (HTTP/1.1) | [`Limits::head_timeout`] |
 //! | the first request on a connection, whatever the protocol | [`Limits::head_timeout`] |
 //! | a dead peer (HTTP/2) | a ping every 20 s, answered within 20 s |
@@ -40,12 +41,15 @@ use tracing::Instrument as _;
 
 use crate::api::attempts::Peer;
 use crate::api::auth::Authenticator;
+use crate::api::forwarded;
 use crate::api::guard::{Audit, Checked, Gate, Guard};
 use crate::api::layers::{Calls, REQUEST_ID, RequestId, cors, panic_text};
 use crate::domain::clock::Ambient;
+use crate::domain::network::Own;
 use crate::domain::principal::Principal;
 use crate::error::Error;
 use crate::rest::Rest;
+use crate::rest::crowd::Crowd;
 use crate::rest::docs::Docs;
 use crate::rest::response::{Failure, content};
 
@@ -197,18 +201,22 @@ impl Doors {
     }
 }
 
-/// Bounds of the port. See the table above.
-#[derive(Clone, Copy, Debug)]
+/// Bounds of the port, see the table above, and whom it believes.
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// How many connections are held at once.
     pub connections: usize,
+    /// How many of them one address may have.
+    pub per_address: usize,
     /// How long a connection may take to bring a request's head.
     pub head_timeout: Duration,
+    /// Networks of the proxies whose word about the client's address counts.
+    pub trusted_proxies: Arc<[Own]>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, head_timeout: Duration::from_secs(30) }
+        Self { connections: 10_000, per_address: 1000, head_timeout: Duration::from_secs(30), trusted_proxies: Arc::default() }
     }
 }
 
@@ -226,6 +234,7 @@ pub async fn serve(listener: TcpListener, edge: EdgeService, limits: Limits, shu
         .keep_alive_timeout(Duration::from_secs(20));
     let builder = Arc::new(builder);
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let crowd = Crowd::default();
     let graceful = GracefulShutdown::new();
     // Owns the connections: they end with this function, however it ends.
     let mut connections = JoinSet::new();
@@ -236,6 +245,12 @@ pub async fn serve(listener: TcpListener, edge: EdgeService, limits: Limits, shu
             () = shutdown.cancelled() => break,
             accepted = accept(&listener, &slots) => accepted?,
         };
+        let proxies = limits.trusted_proxies.clone();
+        let most = if proxies.iter().any(|own| own.has_address(peer.0.to_canonical())) { usize::MAX } else { limits.per_address };
+        let Some(member) = crowd.join(peer.0, most) else {
+            tracing::debug!(most, "an address has too many connections");
+            continue;
+        };
         // Without it, gRPC's closing headers wait 40 ms for an acknowledgement.
         if let Err(cause) = stream.set_nodelay(true) {
             tracing::debug!(%cause, "a connection was gone before it began");
@@ -245,7 +260,8 @@ pub async fn serve(listener: TcpListener, edge: EdgeService, limits: Limits, shu
         let service = TowerToHyperService::new(service_fn({
             let (edge, requested) = (edge.clone(), requested.clone());
             move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(peer);
+                let client = forwarded::client(peer.0, request.headers(), &proxies);
+                request.extensions_mut().insert(Peer(client));
                 requested.notify_one();
                 edge.clone().oneshot(request.map(Body::new))
             }
@@ -253,7 +269,7 @@ pub async fn serve(listener: TcpListener, edge: EdgeService, limits: Limits, shu
         let builder = builder.clone();
         let watcher = graceful.watcher();
         connections.spawn(async move {
-            let _slot = slot;
+            let _counted = (slot, member);
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
             let mut connection = std::pin::pin!(watcher.watch(connection));
             // hyper's own timeout begins behind the protocol detection; a silent connection never gets that far.

@@ -32,6 +32,7 @@ pub mod control;
 pub mod fault;
 mod journal;
 mod keys;
+pub mod passkey;
 mod phone;
 mod server;
 mod wire;
@@ -317,8 +318,8 @@ impl Sandbox {
         self.inner.world().phone(&number)
     }
 
-    /// The phone scans the text of a QR code and links the device that shows it; returns when the device has accepted. Fails when
-    /// the code is none, is not valid any more, or the device refuses or is gone.
+    /// The phone scans the text of a QR code and links the device that shows it; returns when the device has accepted, or has
+    /// been asked for the account's passkey. Fails when the code is none, is not valid any more, or the device refuses or is gone.
     pub async fn scan_qr(&self, number: &str, code: &str) -> Result<Phone> {
         let number = phone_digits("phoneNumber", number)?;
         let outcome = self.inner.act(|world| world.scan(&number, code))?;

@@ -1,7 +1,9 @@
-//! What the platform's own people may see: across organizations.
+//! What the platform's own people may see, across organizations, and the platform's own session.
 
 use super::Service;
+use super::session::NewSession;
 use crate::domain::audit::AuditEntry;
+use crate::domain::event::Code as Shown;
 use crate::domain::ids::{OrganizationId, SessionId};
 use crate::domain::principal::Principal;
 use crate::domain::session::Session;
@@ -20,6 +22,25 @@ impl Service {
         let more = cut(&mut page, limit);
         let next = page.last().filter(|_| more).map(|last| last.id.clone());
         Ok((page, next))
+    }
+
+    /// The platform's own session, made if there is none yet, and the code that links `phone` to it as long as it has no number.
+    pub async fn admin_session(&self, platform: &OrganizationId, phone: &str) -> Result<(SessionId, Option<Shown>)> {
+        let caller = Principal::local(platform.clone());
+        let found = self.list_sessions(&caller).await?.into_iter().find(|session| session.is_admin);
+        let session = match found {
+            Some(session) => session,
+            None => {
+                let new = NewSession { label: Some("Platform".to_owned()), ..NewSession::default() };
+                // Gateways that start at the same moment make one.
+                self.create(&caller, new, Some("wagw-admin-session"), true).await?.session
+            }
+        };
+        let code = match session.account {
+            Some(_) => None,
+            None => Some(self.request_pairing_code(&caller, &session.id, phone).await?),
+        };
+        Ok((session.id, code))
     }
 
     /// A page of the audit log, newest first, and the cursor of the next one when there is more.

@@ -107,6 +107,11 @@ impl Service {
     /// Creates a session, placed on the living gateway that holds the fewest. With a `key` the same call, repeated within a day,
     /// creates nothing more and gives the same session.
     pub async fn create_session(&self, caller: &Principal, new: NewSession, key: Option<&str>) -> Result<Created> {
+        self.create(caller, new, key, false).await
+    }
+
+    /// The same; `is_admin` marks the platform's own.
+    pub(super) async fn create(&self, caller: &Principal, new: NewSession, key: Option<&str>, is_admin: bool) -> Result<Created> {
         caller.require(Capability::Manage)?;
         caller.check_unrestricted()?;
         let parts = &*self.0;
@@ -118,7 +123,8 @@ impl Service {
             return replay(earlier, &hash);
         }
         let placed = parts.db.least_loaded_gateway(now.minus(ALIVE)).await?;
-        let session = draft(caller, new, placed.unwrap_or_else(|| parts.gateway.clone()), &parts.ambient)?;
+        let gateway = placed.unwrap_or_else(|| parts.gateway.clone());
+        let session = Session { is_admin, ..draft(caller, new, gateway, &parts.ambient)? };
         let mut recording = parts.log.begin().await?;
         recording.tx.ensure_organization(&caller.organization, now).await?;
         recording.tx.insert_session(&session).await?;

@@ -257,16 +257,7 @@ impl Actor {
                 self.live.send_modify(|live| (live.qr, live.code) = (None, None));
                 return self.passkey(timer, Phase::Passkey, Reason::PasskeyRequired, Some(options)).await;
             }
-            Signal::PasskeyConfirm { known: true, .. } => {
-                let (sender, session) = (connection.sender(), self.session.clone());
-                memory.errands.spawn(async move {
-                    if let Err(e) = sender.confirm_passkey().await {
-                        tracing::warn!(%session, error = %e, "the passkey step could not be confirmed");
-                    }
-                });
-                return self.passkey(timer, Phase::PasskeySent, Reason::PasskeySent, None).await;
-            }
-            Signal::PasskeyConfirm { code, .. } => {
+            Signal::PasskeyConfirm { code } => {
                 return self.passkey(timer, Phase::PasskeyConfirm, Reason::PasskeyConfirm, Some(code)).await;
             }
             Signal::PasskeyFailed => return ended(Status::Failed, Reason::PasskeyFailed),

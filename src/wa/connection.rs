@@ -65,8 +65,6 @@ pub enum Signal {
     PasskeyConfirm {
         /// The code, `XXXX-XXXX`.
         code: String,
-        /// Whether the phone shows none, because this device was linked before: nothing is to be compared.
-        known: bool,
     },
     /// The passkey step failed.
     PasskeyFailed,

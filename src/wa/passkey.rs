@@ -14,7 +14,11 @@ use super::connection::{Sender, Signal};
 pub(super) fn signal(event: &Event) -> Option<Signal> {
     match event {
         Event::PairPasskeyRequest(it) => Some(Signal::PasskeyRequired { options: it.request_options_json.clone() }),
-        Event::PairPasskeyConfirmation(it) => Some(Signal::PasskeyConfirm { code: it.code.clone(), known: it.skip_handoff_ux }),
+        Event::PairPasskeyConfirmation(it) => {
+            // The library would skip the comparison for a device that was linked before. Ours forget their keys when they are
+            // unlinked, so whatever is linked is new, and a person compares.
+            Some(Signal::PasskeyConfirm { code: it.code.clone() })
+        }
         Event::PairPasskeyError(it) => {
             tracing::warn!(error = it.error, continuation = it.continuation, "the passkey step failed");
             Some(Signal::PasskeyFailed)
@@ -80,7 +84,7 @@ mod tests {
         );
         let confirm = PairPasskeyConfirmation::builder().code("ABCD-1234".into()).skip_handoff_ux(true).build();
         let confirm = signal_of(Event::PairPasskeyConfirmation(confirm));
-        assert!(matches!(confirm, Signal::PasskeyConfirm { code, known: true } if code == "ABCD-1234"));
+        assert!(matches!(confirm, Signal::PasskeyConfirm { code } if code == "ABCD-1234"));
         let error = PairPasskeyError::builder().error("no".into()).continuation(true).build();
         assert!(matches!(signal_of(Event::PairPasskeyError(error)), Signal::PasskeyFailed));
     }

@@ -8,6 +8,9 @@ use crate::error::Code;
 /// Statuses that an operation names one by one; the others are its `default`.
 pub(super) const NAMED: [Code; 4] = [Code::Validation, Code::Unauthorized, Code::Forbidden, Code::NotFound];
 
+/// What is answered below HTTP's routes, before there is a request to speak of.
+pub(super) const TOO_LONG: &str = "The address is longer than 64 KiB; the answer has no body.";
+
 /// A code in words.
 pub(super) fn meaning(code: Code) -> &'static str {
     match code {

@@ -129,6 +129,9 @@ impl Writer {
             "responses": self.responses(group, capability)?,
         });
         let parameters = self.parameters(group)?;
+        if parameters.iter().any(|parameter| parameter["in"] == "query") {
+            operation["responses"]["414"] = json!({"description": errors::TOO_LONG});
+        }
         if !parameters.is_empty() {
             operation["parameters"] = parameters.into();
         }

@@ -1,6 +1,7 @@
 //! The control operations over gRPC (and so over REST): a thin conversion around [`Sandbox`].
 
 mod faults;
+mod passkey;
 
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};

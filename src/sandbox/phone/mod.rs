@@ -7,6 +7,7 @@ mod content;
 mod group;
 pub(super) mod link;
 pub(super) mod message;
+pub(super) mod passkey;
 pub(super) mod peer;
 mod receive;
 mod retry;

@@ -14,6 +14,7 @@ use crate::error::{Code, Error, Result};
 use crate::sandbox::journal::Key;
 use crate::sandbox::keys::{Blob, Secret};
 use crate::sandbox::phone::message::Stored;
+use crate::sandbox::phone::passkey::Passkey;
 
 /// One device of one account; device 0 is the phone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -128,6 +129,9 @@ pub(in crate::sandbox) struct Account {
     /// The numbers that it does not want to hear of.
     #[serde(default)]
     pub(in crate::sandbox) blocked: BTreeSet<String>,
+    /// What a device needs to be linked, if the account has one.
+    #[serde(default)]
+    pub(in crate::sandbox) passkey: Option<Passkey>,
     /// The account's app state, by collection.
     #[serde(skip)]
     pub(in crate::sandbox) app_state: BTreeMap<String, Collection>,
@@ -183,6 +187,7 @@ impl Account {
             picture: None,
             privacy: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            passkey: None,
             app_state: BTreeMap::new(),
             distributed: BTreeMap::new(),
             sender_keys: HashMap::new(),

@@ -46,6 +46,9 @@ impl World {
         let place = self.place(connection);
         let answer = match (namespace.as_str(), tag.as_str(), child, place) {
             ("md", "link_code_companion_reg", Some(child), None) => self.on_link_code(connection, child),
+            ("md", "ref" | "passkey_prologue" | "companion_nonce" | "encrypted_pairing_request", Some(step), None) => {
+                return self.on_passkey(connection, node, step);
+            }
             (_, _, _, None) => Err((401, "not-authorized")),
             ("md", "remove-companion-device", _, Some(place)) => {
                 self.answer(connection, node, Ok(Vec::new()));

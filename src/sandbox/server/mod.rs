@@ -19,6 +19,7 @@ pub(super) mod message;
 mod mex;
 pub(super) mod pairing;
 mod pairing_code;
+mod passkey;
 pub(super) mod prekeys;
 mod presence;
 pub(super) mod queue;
@@ -39,6 +40,7 @@ use self::faults::Faults;
 use self::group::Group;
 use self::pairing::{Pending, Reference};
 use self::pairing_code::CodeRequest;
+use self::passkey::PasskeyLink;
 use self::queue::Drain;
 use super::journal::Key;
 use super::wire::connection::Outgoing;
@@ -57,6 +59,8 @@ pub(super) struct Connection {
     drain: Drain,
     /// The pairing code it asked for.
     code: Option<CodeRequest>,
+    /// A link that waits for the account's passkey.
+    passkey: Option<PasskeyLink>,
     /// A link that waits for the client's signature.
     pending: Option<Pending>,
     /// Whose presence it wants to know.
@@ -189,6 +193,7 @@ impl World {
             place: None,
             drain: Drain::Waiting,
             code: None,
+            passkey: None,
             pending: None,
             watches: BTreeSet::new(),
             available: false,

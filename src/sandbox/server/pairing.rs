@@ -76,8 +76,16 @@ impl World {
         self.begin_link(connection, number, &scanned.identity, &scanned.adv_secret)
     }
 
-    /// Sends the client its signed identity and waits for its signature.
+    /// Begins the link of a client whose code the phone has: with an account that has a passkey, by asking for it.
     pub(super) fn begin_link(&mut self, connection: u64, number: &str, identity: &[u8], adv_secret: &[u8]) -> Result<Outcome> {
+        match self.known(number)?.passkey.clone() {
+            Some(passkey) => self.ask_for_passkey(connection, number, &passkey),
+            None => self.link(connection, number, identity, adv_secret),
+        }
+    }
+
+    /// Sends the client its signed identity and waits for its signature.
+    pub(super) fn link(&mut self, connection: u64, number: &str, identity: &[u8], adv_secret: &[u8]) -> Result<Outcome> {
         let now = self.ambient.now();
         let lid_addressing = self.lid_addressing;
         let id = self.stanza_id();

@@ -1,6 +1,7 @@
 //! Pairing links with their page, and what callers can set on a session.
 
 mod page;
+mod passkey;
 mod settings;
 
 use serde_json::{Value, json};

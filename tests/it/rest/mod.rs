@@ -2,6 +2,7 @@
 
 mod doors;
 mod fake;
+mod hostile;
 mod json;
 mod limits;
 mod streams;

@@ -116,3 +116,18 @@ async fn the_platform_sees_the_sessions_of_all_organizations() {
     assert_eq!((status, &refused["error"]["details"]["reason"]), (403, &json!("no_organization")), "{refused}");
     it.stop().await;
 }
+
+/// A recorded call's answer is read before it goes out; over gRPC-Web and HTTP/1.1 its closing frame must still follow the message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recorded_answer_keeps_its_end() {
+    let it = Trusting::held().await;
+    for (call, status) in [("CreateSession", "grpc-status:0"), ("DeleteSession", "grpc-status:3")] {
+        let call = format!("{}/whatsapp.gateway.v1.SessionService/{call}", it.gateway.base);
+        let call = reqwest::Client::new().post(call).bearer_auth(it.login("org_1", "owner"));
+        let answer = call.header("content-type", "application/grpc-web+proto").body([0; 5].to_vec()).send().await.unwrap();
+        let told = answer.headers().get("grpc-status").map(|status| format!("grpc-status:{}", status.to_str().unwrap()));
+        let body = answer.bytes().await.unwrap();
+        assert!(told.as_deref() == Some(status) || String::from_utf8_lossy(&body).contains(status), "{told:?} {body:?}");
+    }
+    it.stop().await;
+}

@@ -6,6 +6,8 @@ mod keys;
 mod login;
 mod matrix;
 mod methods;
+mod platform;
+mod proxies;
 
 use std::time::Duration;
 
@@ -33,6 +35,11 @@ impl Trusting {
     }
 
     pub(crate) async fn start(clock: Ambient) -> Self {
+        Self::with(clock, &[]).await
+    }
+
+    /// With more settings.
+    async fn with(clock: Ambient, more: &[(&str, String)]) -> Self {
         let (home, signer) = (Home::new(Engine::Sqlite).await, Signer::ed25519("k1"));
         let file = home.path().join("jwks.json");
         std::fs::write(&file, issuer::key_set(&[&signer])).unwrap();
@@ -41,6 +48,7 @@ impl Trusting {
             ("WAGW_AUTH_ISSUER", issuer::ISSUER.to_owned()),
             ("WAGW_AUTH_AUDIENCE", issuer::AUDIENCE.to_owned()),
         ];
+        let settings: Vec<_> = settings.iter().chain(more).cloned().collect();
         let gateway = home.start_with(&settings, clock.clone()).await;
         Self { gateway, clock, signer, _home: home }
     }
