@@ -9,7 +9,7 @@ use crate::error::Code;
 pub(super) const NAMED: [Code; 4] = [Code::Validation, Code::Unauthorized, Code::Forbidden, Code::NotFound];
 
 /// What is answered below HTTP's routes, before there is a request to speak of.
-pub(super) const TOO_LONG: &str = "The address is longer than 64 KiB; the answer has no body.";
+pub(super) const TOO_LONG: &str = "The address, or the head as a whole, is longer than 64 KiB; the answer has no body.";
 
 /// A code in words.
 pub(super) fn meaning(code: Code) -> &'static str {

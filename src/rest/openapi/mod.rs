@@ -130,7 +130,9 @@ impl Writer {
         });
         let parameters = self.parameters(group)?;
         if parameters.iter().any(|parameter| parameter["in"] == "query") {
-            operation["responses"]["414"] = json!({"description": errors::TOO_LONG});
+            for status in ["414", "431"] {
+                operation["responses"][status] = json!({"description": errors::TOO_LONG});
+            }
         }
         if !parameters.is_empty() {
             operation["parameters"] = parameters.into();

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use whatsapp_gateway::domain::clock::Ambient;
+use whatsapp_gateway::proto::gateway::SubscribeRequest;
+use whatsapp_gateway::proto::gateway::event_service_client::EventServiceClient;
 
 use super::{NOW, Trusting, until};
-use crate::gateway::{Home, KEY};
+use crate::gateway::{Home, KEY, PATIENCE};
 use crate::support::{ENGINES, Engine};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,4 +127,60 @@ async fn the_last_use_is_noted_and_an_end_in_time_holds() {
     it.clock.advance(Duration::from_secs(1));
     assert_eq!(it.get_as(&secret, "/api/v1/sessions").await.0, 401);
     it.stop().await;
+}
+
+/// Nobody has to be asked for a credential to end by itself: its streams end all the same, over both doors.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_end_when_their_credential_expires() {
+    let it = Trusting::held().await;
+    let end = NOW.plus(Duration::from_secs(36_000)).0;
+    let (_, secret) = it.key("org_1", json!({"name": "brief", "capabilities": ["events"], "expiresAt": end})).await;
+    let credentials = [secret, it.login("org_1", "owner")];
+    let http = reqwest::Client::new();
+    let mut streams = Vec::new();
+    for credential in &credentials {
+        let stream = http.get(format!("{}/api/v1/events", it.gateway.base)).bearer_auth(credential);
+        let stream = stream.header("accept", "text/event-stream").send().await.unwrap();
+        assert_eq!(stream.status(), 200);
+        let mut request = tonic::Request::new(SubscribeRequest::default());
+        request.metadata_mut().insert("authorization", format!("Bearer {credential}").parse().unwrap());
+        let channel = tonic::transport::Channel::from_shared(it.gateway.base.clone()).unwrap().connect().await.unwrap();
+        streams.push((stream, EventServiceClient::new(channel).subscribe(request).await.unwrap().into_inner()));
+    }
+    // A login's leeway is a minute.
+    it.clock.advance(Duration::from_secs(36_061));
+    for (by_http, mut by_grpc) in streams {
+        let text = tokio::time::timeout(PATIENCE, by_http.text()).await.expect("the stream ends").unwrap();
+        assert!(text.contains("event: error") && text.contains("unauthorized"), "{text}");
+        let last = async {
+            loop {
+                match by_grpc.message().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return None,
+                    Err(status) => return Some(status.code()),
+                }
+            }
+        };
+        assert_eq!(tokio::time::timeout(PATIENCE, last).await.expect("it ends"), Some(tonic::Code::Unauthenticated));
+    }
+    it.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_start_makes_a_key_once_for_this_user_s_eyes() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new(Engine::Sqlite).await;
+    let unset = [("WAGW_BOOTSTRAP_API_KEY", String::new())];
+    let file = home.path().join("admin.key");
+    let gateway = home.start_with(&unset, Ambient::system()).await;
+    let key = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(gateway.call_as(Some(key.trim()), "GET", "/api/v1/sessions", None).await.0, 200);
+    gateway.stop().await;
+    std::fs::remove_file(&file).unwrap();
+    let gateway = home.start_with(&unset, Ambient::system()).await;
+    assert!(!file.exists(), "there is a key already");
+    assert_eq!(gateway.call_as(Some(key.trim()), "GET", "/api/v1/sessions", None).await.0, 200);
+    assert_eq!(gateway.call_as(Some(KEY), "GET", "/api/v1/sessions", None).await.0, 401);
+    gateway.stop().await;
 }
