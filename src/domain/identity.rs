@@ -294,9 +294,9 @@ impl Directory {
         !(self.changed.is_empty() && self.redirected.is_empty() && self.merged.is_empty())
     }
 
-    /// People that are not stored yet.
+    /// People that are not stored yet, in the order in which they were seen.
     pub fn new_people(&self) -> impl Iterator<Item = &Identity> {
-        self.people.range(..0).map(|(_, person)| person)
+        self.people.range(..0).rev().map(|(_, person)| person)
     }
 
     /// Stored people of which something changed.
