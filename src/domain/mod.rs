@@ -5,6 +5,7 @@ pub mod audit;
 pub mod clock;
 pub mod event;
 pub mod gateway;
+pub mod identity;
 pub mod ids;
 pub mod jid;
 pub mod login;

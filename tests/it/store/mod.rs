@@ -2,6 +2,7 @@
 
 mod devices;
 mod events;
+mod identities;
 mod keys;
 mod leases;
 mod messages;
