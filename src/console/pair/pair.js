@@ -53,7 +53,11 @@ function take(view) {
 function code(view) {
   until = view.codeUntil;
   $('code-box').hidden = !view.code;
-  if (view.code !== shownCode && view.code) say(`Your code is ${[...view.code].join(' ')}. Type it on your phone.`);
+  if (view.code !== shownCode) {
+    if (view.code) say('Type the code on your phone.');
+    // Letter by letter, for screen readers.
+    $('spoken').textContent = view.code ? `Your code is ${[...view.code.replace('-', '')].join(' ')}.` : '';
+  }
   shownCode = view.code;
   $('code').textContent = view.code ?? '';
   tick();
