@@ -8,7 +8,7 @@ use std::{env, error, fs};
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, Value};
 
 /// The entry files; what they import is found by itself.
-const FILES: [&str; 10] = [
+const FILES: [&str; 15] = [
     "whatsapp/gateway/v1/session.proto",
     "whatsapp/gateway/v1/pairing.proto",
     "whatsapp/gateway/v1/message.proto",
@@ -16,6 +16,11 @@ const FILES: [&str; 10] = [
     "whatsapp/gateway/v1/api_key.proto",
     "whatsapp/gateway/v1/admin.proto",
     "whatsapp/gateway/v1/webhook.proto",
+    "whatsapp/gateway/v1/contact.proto",
+    "whatsapp/gateway/v1/group.proto",
+    "whatsapp/gateway/v1/group_member.proto",
+    "whatsapp/gateway/v1/community.proto",
+    "whatsapp/gateway/v1/backfill.proto",
     "whatsapp/sandbox/v1/fault.proto",
     "whatsapp/sandbox/v1/passkey.proto",
     "whatsapp/sandbox/v1/sandbox.proto",

@@ -1,5 +1,7 @@
 //! The composition root: builds the rooms and shuts them down in order.
 
+mod directory;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,6 +19,7 @@ use tonic::service::Routes;
 use crate::api::auth::Authenticator;
 use crate::api::login::{Logins, lookup};
 use crate::api::{admin, api_keys, convert, events, messages, pairing, sessions, webhooks};
+use crate::backfill;
 use crate::config::{Config, Network};
 use crate::console;
 use crate::domain::clock::Ambient;
@@ -155,6 +158,13 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         ambient: ambient.clone(),
         retention: config.event_retention,
     };
+    let backfills = backfill::Workers {
+        db: db.clone(),
+        log: log.clone(),
+        supervisor: supervisor.clone(),
+        gateway: gateway.clone(),
+        ambient: ambient.clone(),
+    };
     let service = Service::new(Parts {
         db: db.clone(),
         log,
@@ -178,6 +188,11 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     let draining = lifecycle.draining();
     lifecycle.spawn_vital("webhooks", async move {
         workers.run(draining).await;
+        Ok(())
+    });
+    let draining = lifecycle.draining();
+    lifecycle.spawn_vital("backfills", async move {
+        backfills.run(draining).await;
         Ok(())
     });
     let draining = lifecycle.draining();
@@ -381,6 +396,7 @@ fn edge(
         .add_service(ApiKeyServiceServer::new(api_keys::ApiKeys(service.clone())))
         .add_service(AdminServiceServer::new(admin::Admin(service.clone())))
         .add_service(WebhookServiceServer::new(webhooks::Webhooks(service.clone())));
+    routes = directory::services(routes, service, &ambient);
     if let Some(sandbox) = sandbox {
         let control = Control::new(sandbox);
         routes = sandbox_services(routes, control);

@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("webhook", &["egress", "event", "store", "domain", "error"]),
     ("wa", &["store", "domain", "error"]),
     ("session", &["wa", "event", "store", "domain", "error"]),
+    ("backfill", &["session", "wa", "event", "store", "domain", "error"]),
     ("service", &["session", "webhook", "wa", "event", "store", "domain", "error"]),
     ("api", &["service", "event", "proto", "domain", "error"]),
     ("rest", &["api", "proto", "domain", "error"]),

@@ -48,6 +48,6 @@ impl AdminService for Admin {
     }
 }
 
-fn or_default(limit: i32, default: i64) -> i64 {
+pub(super) fn or_default(limit: i32, default: i64) -> i64 {
     if limit == 0 { default } else { i64::from(limit) }
 }

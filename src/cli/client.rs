@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::output;
 use crate::config::{self, Flags};
 use crate::proto::gateway::api_key_service_client::ApiKeyServiceClient;
+use crate::proto::gateway::backfill_service_client::BackfillServiceClient;
 use crate::proto::gateway::event_service_client::EventServiceClient;
 use crate::proto::gateway::pairing_service_client::PairingServiceClient;
 use crate::proto::gateway::session_service_client::SessionServiceClient;
@@ -104,6 +105,11 @@ impl Connection {
     /// Sessions.
     pub(super) fn sessions(&self) -> SessionServiceClient<Guarded> {
         SessionServiceClient::with_interceptor(self.channel.clone(), self.key.clone())
+    }
+
+    /// Backfills.
+    pub(super) fn backfills(&self) -> BackfillServiceClient<Guarded> {
+        BackfillServiceClient::with_interceptor(self.channel.clone(), self.key.clone())
     }
 
     /// Attaching numbers.

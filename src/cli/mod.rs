@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod backfill;
 mod client;
 mod config;
 mod demo;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::client::{Target, call};
-use super::{Failure, Outcome, output, pair, render};
+use super::{Failure, Outcome, backfill, output, pair, render};
 use crate::proto::gateway::{
     CreateSessionRequest, DeleteSessionRequest, GetSessionRequest, ListSessionsRequest, LogoutSessionRequest,
     RestartSessionRequest, Session, StartSessionRequest, StopSessionRequest,
@@ -65,6 +65,14 @@ enum Command {
         /// The session's id.
         id: String,
     },
+    /// Pull the session's contacts and groups anew. Takes a login token of the platform's role in WAGW_API_KEY.
+    Backfill {
+        /// The session's id.
+        id: String,
+        /// Show how it comes on until it ends.
+        #[arg(long)]
+        watch: bool,
+    },
     /// Delete the session with everything stored for it.
     Delete {
         /// The session's id.
@@ -87,6 +95,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Pair { id, code } => return pair::run(&target, &connection, id, code).await,
+        Command::Backfill { id, watch } => return backfill::run(&target, &connection, id, watch).await,
         Command::Delete { id: session } => {
             sessions.delete_session(call(DeleteSessionRequest { session })).await?;
             return Ok(ExitCode::SUCCESS);

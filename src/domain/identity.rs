@@ -147,6 +147,19 @@ impl Identity {
     }
 }
 
+/// Which people of a session are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct ContactFilter {
+    /// Those met there; a person met in both is a `Dm`.
+    pub source: Option<Source>,
+    /// The present members of this group.
+    pub group: Option<String>,
+    /// Those whose names or addresses contain this, in any case.
+    pub text: Option<String>,
+    /// Those who are not this account itself: its LID and its number in digits.
+    pub except: (Option<String>, Option<String>),
+}
+
 /// What was learned from one sight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Learned {

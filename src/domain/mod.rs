@@ -2,9 +2,11 @@
 
 pub mod api_key;
 pub mod audit;
+pub mod backfill;
 pub mod clock;
 pub mod event;
 pub mod gateway;
+pub mod group;
 pub mod identity;
 pub mod ids;
 pub mod jid;

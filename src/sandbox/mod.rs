@@ -306,6 +306,18 @@ impl Sandbox {
         Ok(phone)
     }
 
+    /// Adds `people` with numbers from 628770000000 on, where there are none yet, and `groups` that the phone founded, each with
+    /// `members` of them, itself included. Fails when there is no such phone.
+    pub async fn populate(&self, number: &str, people: usize, groups: usize, members: usize) -> Result<Vec<Phone>> {
+        let number = phone_digits("phoneNumber", number)?;
+        let sandbox = self.clone();
+        let crowd =
+            tokio::task::spawn_blocking(move || sandbox.inner.act(|world| world.populate(&number, people, groups, members)));
+        let crowd = crowd.await.map_err(Error::internal)??;
+        self.inner.settled().await;
+        Ok(crowd)
+    }
+
     /// All phones, by number.
     pub async fn list_phones(&self) -> Result<Vec<Phone>> {
         let world = self.inner.world();

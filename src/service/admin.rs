@@ -67,7 +67,7 @@ fn cut<T>(page: &mut Vec<T>, limit: i64) -> bool {
     more
 }
 
-fn require_platform(caller: &Principal) -> Result<()> {
+pub(super) fn require_platform(caller: &Principal) -> Result<()> {
     match caller.super_admin {
         true => Ok(()),
         false => {

@@ -132,7 +132,7 @@ impl Service {
     }
 
     /// The way to send for a connected session.
-    fn online(&self, session: &Session) -> Result<Sender> {
+    pub(super) fn online(&self, session: &Session) -> Result<Sender> {
         let live = self.0.supervisor.live(&session.id);
         let sender = live.and_then(|live| live.borrow().online().cloned());
         sender.ok_or_else(|| {

@@ -4,7 +4,11 @@
 pub mod admin;
 pub mod api_key;
 pub mod audit;
+pub mod backfill;
+pub mod contact;
 pub mod event;
+pub mod group;
+pub mod group_member;
 mod key_cache;
 pub mod message;
 pub mod pairing;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::domain::clock::Time;
-use crate::domain::identity::{Directory, Identity, Learned, Names, Seen, Source};
+use crate::domain::identity::{ContactFilter, Directory, Identity, Learned, Names, Seen, Source};
 use crate::domain::ids::SessionId;
 use crate::domain::jid::Address;
 use crate::error::Result;
@@ -34,23 +34,11 @@ pub(super) fn read(row: &Row) -> Result<Identity> {
     })
 }
 
-/// Which people of a session are asked for.
-#[derive(Clone, Debug, Default)]
-pub struct ContactFilter {
-    /// Those met there; a person met in both is a `Dm`.
-    pub source: Option<Source>,
-    /// The present members of this group.
-    pub group: Option<String>,
-    /// Those whose names or addresses contain this, in any case.
-    pub text: Option<String>,
-    /// Those who are not this account itself: its LID and its number in digits.
-    pub except: (Option<String>, Option<String>),
-}
-
 impl Tx {
     /// Takes in sights of people, in their order, and answers each with who it was. What was known already costs one read.
     pub async fn learn(&mut self, session: &SessionId, seen: &[Seen], now: Time) -> Result<Vec<Learned>> {
-        let mut all = Vec::with_capacity(seen.len());
+        let mut all: Vec<Learned> = Vec::with_capacity(seen.len());
+        let mut merged = Vec::new();
         for seen in seen.chunks(BATCH) {
             let (directory, learned) = self.look(session, seen, now).await?;
             if !directory.is_changed() {
@@ -61,10 +49,15 @@ impl Tx {
             self.execute("UPDATE sessions SET generation = generation WHERE id = $1", args![session]).await?;
             let (directory, learned) = self.look(session, seen, now).await?;
             let ids = self.store(session, &directory).await?;
+            merged.extend(directory.merged());
             all.extend(learned.into_iter().map(|one| {
                 let id = directory.current(one.id);
                 Learned { id: ids.get(&id).copied().unwrap_or(id), ..one }
             }));
+        }
+        // Who was told in an earlier batch may have turned out to be somebody else in a later one.
+        for one in &mut all {
+            one.id = merged.iter().fold(one.id, |id, (gone, stays)| if *gone == id { *stays } else { id });
         }
         Ok(all)
     }

@@ -8,11 +8,13 @@
 
 mod api_key;
 mod audit;
+mod backfill;
 pub mod cipher;
 mod driver;
 mod error;
 mod event;
 mod gateway;
+mod group;
 mod identity;
 mod lease;
 mod message;
@@ -27,7 +29,6 @@ mod webhook_delivery;
 pub use cipher::Cipher;
 pub use driver::{Arg, Db, Row, Tx};
 pub use event::Appended;
-pub use identity::ContactFilter;
 pub use open::Options;
 pub use webhook::Subscription;
 pub use webhook_delivery::{Claimed, Ending};

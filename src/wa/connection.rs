@@ -23,6 +23,7 @@ use super::device::DeviceStore;
 use super::endpoint::{Endpoint, Mismatch};
 use super::http::Http;
 use super::normalize::{self, Inbound, Origin};
+use super::queries::Queries;
 use super::{outgoing, passkey};
 use crate::domain::clock::Time;
 use crate::domain::jid::Address;
@@ -171,6 +172,7 @@ pub struct Connection {
 pub struct Sender {
     pub(super) client: Arc<Client>,
     waiters: Waiters,
+    queries: Queries,
 }
 
 type Waiters = Arc<Mutex<HashMap<String, oneshot::Sender<Ack>>>>;
@@ -208,7 +210,7 @@ impl Connection {
         let subscription = client.subscribe(Tap::interest(), Arc::new(Tap { signals, waiters: waiters.clone() }));
         let running = client.clone();
         let run = AbortOnDropHandle::new(tokio::spawn(async move { Box::pin(running.run()).await }));
-        Ok((Self { sender: Sender { client, waiters }, run, _subscription: subscription }, receiver))
+        Ok((Self { sender: Sender { client, waiters, queries: Queries::default() }, run, _subscription: subscription }, receiver))
     }
 
     /// The part that sends.
@@ -279,6 +281,11 @@ impl Drop for Connection {
 }
 
 impl Sender {
+    /// The turns in which this connection asks WhatsApp.
+    pub(super) fn queries(&self) -> &Queries {
+        &self.queries
+    }
+
     /// Whether the client is connected and logged in now.
     pub fn is_online(&self) -> bool {
         self.client.is_connected() && self.client.is_logged_in()

@@ -6,15 +6,21 @@
 //! - [`outgoing`]: our messages as the library's; pure
 //! - [`passkey`]: the passkey step of a pairing
 //! - [`device`]: the library's state (keys, ratchets, app state) in our database
+//! - [`queries`]: questions to WhatsApp's server, one at a time; [`failure`]: what it means when it refuses
+//! - [`groups`], [`contacts`]: what a live session does with groups, and what it can learn of people
 //! - [`http`]: the HTTP client that the library is given
 
 pub mod connection;
+pub mod contacts;
 pub mod device;
 pub mod endpoint;
+pub mod failure;
+pub mod groups;
 pub mod http;
 pub mod normalize;
 pub mod outgoing;
 pub mod passkey;
+pub mod queries;
 
 pub use connection::{Commit, Connection, Signal};
 pub use endpoint::Endpoint;

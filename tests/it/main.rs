@@ -3,13 +3,14 @@
 #![recursion_limit = "512"]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
 
+mod backfill;
 mod contract;
 mod crash;
 mod gateway;
 mod link;
 mod rest;
 mod sandbox;
-mod store;
+pub(crate) mod store;
 mod support;
 mod trust;
 mod webhook;

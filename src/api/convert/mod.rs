@@ -2,7 +2,10 @@
 
 pub mod api_key;
 pub mod audit;
+pub mod backfill;
+pub mod contact;
 pub mod event;
+pub mod group;
 pub mod message;
 pub mod session;
 pub mod webhook;

@@ -42,6 +42,14 @@ impl SandboxService for Control {
         Ok(Response::new(proto::ListPhonesResponse { data, next_cursor: None }))
     }
 
+    async fn populate(&self, request: Request<proto::PopulateRequest>) -> Answer<proto::PopulateResponse> {
+        let proto::PopulateRequest { phone_number, people, groups, members } = request.into_inner();
+        let size = |count: i32| usize::try_from(count).unwrap_or(0);
+        let crowd = self.sandbox.populate(&phone_number, size(people), size(groups), size(members)).await.map_err(to_status)?;
+        let data = crowd.into_iter().map(Into::into).collect();
+        Ok(Response::new(proto::PopulateResponse { data, next_cursor: None }))
+    }
+
     async fn get_phone(&self, request: Request<proto::GetPhoneRequest>) -> Answer<proto::Phone> {
         let phone = self.sandbox.get_phone(&request.into_inner().phone_number).await;
         phone.map(|phone| Response::new(phone.into())).map_err(to_status)

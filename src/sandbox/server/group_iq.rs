@@ -1,6 +1,6 @@
 //! Questions about groups (`w:g2`): to one group, or to all (`g.us`).
 
-use wacore_binary::Node;
+use wacore_binary::{Node, NodeContent};
 
 use super::World;
 use super::account::Place;
@@ -16,7 +16,7 @@ impl World {
         let set = kind == "set";
         if id.is_empty() {
             return match tag.as_str() {
-                "participating" => Ok(vec![self.participating(&place.number)]),
+                "participating" => Ok(vec![self.participating(&place.number, child)]),
                 "create" => self.create_group(place, child),
                 "invite" => self.use_invite(place, &attr(child, "code"), set),
                 "leave" => self.leave_groups(place, child),
@@ -43,10 +43,25 @@ impl World {
         }
     }
 
-    fn participating(&self, number: &str) -> Node {
+    /// The groups of an account; with their members and texts only if they are asked for.
+    fn participating(&self, number: &str, wish: &Node) -> Node {
         let own = self.groups.values().filter(|group| group.members.contains_key(number));
-        let nodes: Vec<Node> = own.map(|group| self.group_node(group)).collect();
-        el("groups").children(nodes).build()
+        let wanted = |node: &Node| {
+            let tag = match node.tag.as_ref() {
+                "participant" => "participants",
+                "description" => "description",
+                _ => return true,
+            };
+            wish.get_optional_child(tag).is_some()
+        };
+        let nodes = own.map(|group| {
+            let mut node = self.group_node(group);
+            if let Some(NodeContent::Nodes(children)) = &mut node.content {
+                children.retain(wanted);
+            }
+            node
+        });
+        el("groups").children(nodes.collect::<Vec<Node>>()).build()
     }
 
     /// Several groups at a time, each by itself with an error where it cannot be told.

@@ -7,6 +7,7 @@ pub(super) mod account;
 pub(super) mod app_state;
 mod community;
 mod contacts;
+mod crowd;
 mod devices;
 mod faults;
 pub(super) mod group;

@@ -1,9 +1,9 @@
 //! People: one row each, in every order of discovery, also when two discover them at the same moment.
 
-use whatsapp_gateway::domain::identity::{Learned, Names, Seen, Source};
+use whatsapp_gateway::domain::identity::{ContactFilter, Learned, Names, Seen, Source};
 use whatsapp_gateway::domain::ids::SessionId;
 use whatsapp_gateway::domain::jid::Address;
-use whatsapp_gateway::store::{ContactFilter, Db};
+use whatsapp_gateway::store::Db;
 
 use super::{later, on_both_engines, stored_session};
 

@@ -2,6 +2,7 @@
 
 mod devices;
 mod events;
+mod groups;
 mod identities;
 mod keys;
 mod leases;

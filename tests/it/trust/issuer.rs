@@ -14,8 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use whatsapp_gateway::domain::clock::Time;
 
-pub(super) const ISSUER: &str = "https://login.example";
-pub(super) const AUDIENCE: &str = "whatsapp-gateway";
+pub(crate) const ISSUER: &str = "https://login.example";
+pub(crate) const AUDIENCE: &str = "whatsapp-gateway";
 
 enum Pair {
     Ed(Ed25519KeyPair),
@@ -24,8 +24,8 @@ enum Pair {
 }
 
 /// One key of a login service.
-pub(super) struct Signer {
-    pub(super) kid: String,
+pub(crate) struct Signer {
+    pub(crate) kid: String,
     pair: Pair,
 }
 
@@ -34,19 +34,19 @@ fn base64url(bytes: impl AsRef<[u8]>) -> String {
 }
 
 impl Signer {
-    pub(super) fn ed25519(kid: &str) -> Self {
+    pub(crate) fn ed25519(kid: &str) -> Self {
         Self { kid: kid.into(), pair: Pair::Ed(Ed25519KeyPair::generate().unwrap()) }
     }
 
-    pub(super) fn p256(kid: &str) -> Self {
+    pub(crate) fn p256(kid: &str) -> Self {
         Self { kid: kid.into(), pair: Pair::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()) }
     }
 
-    pub(super) fn rsa(kid: &str) -> Self {
+    pub(crate) fn rsa(kid: &str) -> Self {
         Self { kid: kid.into(), pair: Pair::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()) }
     }
 
-    pub(super) fn algorithm(&self) -> &'static str {
+    pub(crate) fn algorithm(&self) -> &'static str {
         match self.pair {
             Pair::Ed(_) => "EdDSA",
             Pair::Ec(_) => "ES256",
@@ -55,7 +55,7 @@ impl Signer {
     }
 
     /// The public key's bytes.
-    pub(super) fn public(&self) -> Vec<u8> {
+    pub(crate) fn public(&self) -> Vec<u8> {
         match &self.pair {
             Pair::Ed(pair) => pair.public_key().as_ref().to_vec(),
             Pair::Ec(pair) => pair.public_key().as_ref().to_vec(),
@@ -63,7 +63,7 @@ impl Signer {
         }
     }
 
-    pub(super) fn jwk(&self) -> Value {
+    pub(crate) fn jwk(&self) -> Value {
         let bytes = self.public();
         match &self.pair {
             Pair::Ed(_) => json!({"kty": "OKP", "crv": "Ed25519", "kid": self.kid, "use": "sig", "x": base64url(&bytes)}),
@@ -89,24 +89,24 @@ impl Signer {
     }
 
     /// A token with these claims.
-    pub(super) fn token(&self, claims: &Value) -> String {
+    pub(crate) fn token(&self, claims: &Value) -> String {
         self.token_with(&json!({"alg": self.algorithm(), "typ": "JWT", "kid": self.kid}), claims)
     }
 
     /// A token with this header, signed by this key whatever the header says.
-    pub(super) fn token_with(&self, header: &Value, claims: &Value) -> String {
+    pub(crate) fn token_with(&self, header: &Value, claims: &Value) -> String {
         let message = unsigned(header, claims);
         format!("{message}.{}", base64url(self.sign(message.as_bytes())))
     }
 }
 
 /// Header and claims of a token, without a signature.
-pub(super) fn unsigned(header: &Value, claims: &Value) -> String {
+pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
     format!("{}.{}", base64url(header.to_string()), base64url(claims.to_string()))
 }
 
 /// The claims of an owner, good for ten hours.
-pub(super) fn claims(now: Time) -> Value {
+pub(crate) fn claims(now: Time) -> Value {
     let now = now.0 / 1000;
     json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "user_1", "iat": now, "exp": now + 36_000,
@@ -114,13 +114,13 @@ pub(super) fn claims(now: Time) -> Value {
     })
 }
 
-pub(super) fn key_set(keys: &[&Signer]) -> String {
+pub(crate) fn key_set(keys: &[&Signer]) -> String {
     json!({"keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>()}).to_string()
 }
 
 /// How a server of keys behaves.
 #[derive(Clone)]
-pub(super) enum Mood {
+pub(crate) enum Mood {
     /// Answers with this text.
     Answers(String),
     /// Answers with this status line and text.
@@ -132,8 +132,8 @@ pub(super) enum Mood {
 }
 
 /// A server of keys; it stops when this is dropped.
-pub(super) struct KeyServer {
-    pub(super) url: String,
+pub(crate) struct KeyServer {
+    pub(crate) url: String,
     mood: Arc<Mutex<Mood>>,
     asked: Arc<AtomicUsize>,
     sent: Arc<AtomicUsize>,
@@ -141,7 +141,7 @@ pub(super) struct KeyServer {
 }
 
 impl KeyServer {
-    pub(super) async fn start(mood: Mood) -> Self {
+    pub(crate) async fn start(mood: Mood) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
         let (mood, asked, sent) = (Arc::new(Mutex::new(mood)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -159,17 +159,17 @@ impl KeyServer {
         Self { url, mood, asked, sent, _serving: serving }
     }
 
-    pub(super) fn set(&self, mood: Mood) {
+    pub(crate) fn set(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
     }
 
     /// How often it was asked.
-    pub(super) fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 
     /// How many bytes of floods it got rid of.
-    pub(super) fn sent(&self) -> usize {
+    pub(crate) fn sent(&self) -> usize {
         self.sent.load(Ordering::SeqCst)
     }
 }

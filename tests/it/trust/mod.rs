@@ -1,7 +1,7 @@
 //! Who may do what: login tokens, api-keys, every method with every kind of credential, and what is recorded of it.
 
 mod audit;
-mod issuer;
+pub(crate) mod issuer;
 mod keys;
 mod login;
 mod matrix;

@@ -1,0 +1,130 @@
+//! What it means to a caller when WhatsApp does not do what was asked.
+
+use std::time::Duration;
+
+use whatsapp_rust::features::{BlockingError, CommunityError, ContactError, GroupError, MexError};
+use whatsapp_rust::request::IqError;
+
+use crate::error::{Code, Error};
+
+/// Why a question was not answered, in the library's terms.
+#[derive(Debug)]
+pub enum Refused {
+    /// By the server, or by the connection.
+    Iq(IqError),
+    /// By the library: the question is no question.
+    Invalid(String),
+    /// Somebody else changed it meanwhile.
+    Changed,
+    /// For another reason.
+    Other(anyhow::Error),
+}
+
+impl Refused {
+    /// Whether the server wants fewer questions, and for how long it wants to be left alone.
+    pub fn is_too_much(&self) -> Option<Option<Duration>> {
+        match self {
+            Self::Iq(IqError::ServerError { code: 429, backoff, .. }) => Some(backoff.map(|s| Duration::from_secs(s.into()))),
+            _ => None,
+        }
+    }
+}
+
+impl From<IqError> for Refused {
+    fn from(error: IqError) -> Self {
+        Self::Iq(error)
+    }
+}
+
+impl From<anyhow::Error> for Refused {
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast::<IqError>() {
+            Ok(iq) => Self::Iq(iq),
+            Err(other) => Self::Other(other),
+        }
+    }
+}
+
+impl From<GroupError> for Refused {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::Iq(iq) => Self::Iq(iq),
+            GroupError::InvalidRequest(text) => Self::Invalid(text),
+            GroupError::DescriptionConflict => Self::Changed,
+            GroupError::Internal(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<CommunityError> for Refused {
+    fn from(error: CommunityError) -> Self {
+        match error {
+            CommunityError::Iq(iq) => Self::Iq(iq),
+            CommunityError::Group(group) => group.into(),
+            CommunityError::InvalidRequest(text) => Self::Invalid(text),
+            CommunityError::Mex(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<MexError> for Refused {
+    fn from(error: MexError) -> Self {
+        Self::from(anyhow::Error::from(error))
+    }
+}
+
+impl From<ContactError> for Refused {
+    fn from(error: ContactError) -> Self {
+        match error {
+            ContactError::Iq(iq) => Self::Iq(iq),
+            ContactError::InvalidJid(text) => Self::Invalid(text),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<BlockingError> for Refused {
+    fn from(error: BlockingError) -> Self {
+        match error {
+            BlockingError::Iq(iq) => Self::Iq(iq),
+            BlockingError::InvalidJid(text) => Self::Invalid(text),
+            BlockingError::Internal(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Iq(IqError::ServerError { code, text, .. }) => by_code(code, &text),
+            Refused::Iq(IqError::Timeout) => Self::new(Code::Timeout, "WhatsApp did not answer in time").reason("no_answer"),
+            Refused::Iq(error @ (IqError::ParseError(_) | IqError::EncodeError(_) | IqError::UnexpectedResponseType { .. })) => {
+                Self::internal(error)
+            }
+            Refused::Iq(error) => Self::new(Code::SessionNotConnected, "the connection to WhatsApp was lost")
+                .reason("connection_lost")
+                .because(error),
+            Refused::Invalid(text) => Self::new(Code::Validation, text).reason("refused_by_whatsapp"),
+            Refused::Changed => Self::new(Code::Conflict, "somebody else changed it meanwhile").reason("changed_meanwhile"),
+            Refused::Other(error) => Self::internal(error),
+        }
+    }
+}
+
+/// WhatsApp's error codes are those of HTTP as far as they have a meaning there.
+fn by_code(code: u16, text: &str) -> Error {
+    let (kind, message) = match code {
+        401 | 403 | 405 => (Code::Forbidden, "WhatsApp does not allow this to the session's account"),
+        404 | 410 => (Code::NotFound, "WhatsApp does not know it"),
+        409 => (Code::Conflict, "WhatsApp refused it because of how things stand"),
+        400 | 406 => (Code::Validation, "WhatsApp refused it"),
+        429 => (Code::RateLimited, "WhatsApp wants fewer questions for now"),
+        501 => (Code::NotImplemented, "WhatsApp does not offer this to the session's account"),
+        _ => (Code::Unavailable, "WhatsApp could not do it now"),
+    };
+    let text = if text.is_empty() { "no text" } else { text };
+    Error::new(kind, message).reason("refused_by_whatsapp").detail("whatsappCode", code).detail("whatsappText", text)
+}
