@@ -7,31 +7,15 @@ use std::{env, error, fs};
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, Value};
 
-/// The entry files; what they import is found by itself.
-const FILES: [&str; 15] = [
-    "whatsapp/gateway/v1/session.proto",
-    "whatsapp/gateway/v1/pairing.proto",
-    "whatsapp/gateway/v1/message.proto",
-    "whatsapp/gateway/v1/event.proto",
-    "whatsapp/gateway/v1/api_key.proto",
-    "whatsapp/gateway/v1/admin.proto",
-    "whatsapp/gateway/v1/webhook.proto",
-    "whatsapp/gateway/v1/contact.proto",
-    "whatsapp/gateway/v1/group.proto",
-    "whatsapp/gateway/v1/group_member.proto",
-    "whatsapp/gateway/v1/community.proto",
-    "whatsapp/gateway/v1/backfill.proto",
-    "whatsapp/sandbox/v1/fault.proto",
-    "whatsapp/sandbox/v1/passkey.proto",
-    "whatsapp/sandbox/v1/sandbox.proto",
-];
+/// The packages whose files are compiled, all of each; what they import is found by itself.
+const FOLDERS: [&str; 2] = ["whatsapp/gateway/v1", "whatsapp/sandbox/v1"];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=migrations");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
+    compiler.include_imports(true).include_source_info(true).open_files(entries()?)?;
     // Only this form keeps our own options; `file_descriptor_set()` drops them.
     let descriptors = compiler.encode_file_descriptor_set();
     fs::write(out.join("descriptors.bin"), &descriptors)?;
@@ -47,6 +31,22 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         fs::write(out.join(format!("{name}.gz")), file)?;
     }
     Ok(())
+}
+
+/// Every protobuf file of ours, in the order of their names, so that the descriptors are always the same bytes.
+fn entries() -> Fallible<Vec<String>> {
+    let mut found = Vec::new();
+    for folder in FOLDERS {
+        for entry in fs::read_dir(format!("proto/{folder}"))? {
+            let name = entry?.file_name();
+            let name = name.to_str().ok_or("a file's name is no text")?;
+            if name.ends_with(".proto") {
+                found.push(format!("{folder}/{name}"));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The file of a ZIP archive whose path ends so, in the gzip format: both hold the same compressed bytes, checksum and length.
