@@ -6,6 +6,7 @@ mod faults;
 mod groups;
 mod messages;
 mod pairing;
+mod people;
 mod restart;
 mod trust;
 mod wire;
