@@ -187,9 +187,9 @@ pub fn presence(it: Presence) -> pb::PresenceStatus {
         chat_jid: it.chat_jid,
         media: composes.then(|| media.into()),
         unavailable: match it.state {
-            PresenceState::Available => Some(false),
+            PresenceState::Available | PresenceState::Composing | PresenceState::Paused => Some(false),
             PresenceState::Unavailable => Some(true),
-            PresenceState::Unknown | PresenceState::Composing | PresenceState::Paused => None,
+            PresenceState::Unknown => None,
         },
         last_seen: it.last_seen.map(timestamp),
     }
