@@ -48,7 +48,7 @@ async fn files_go_up_and_come_down_whole_and_streamed() {
     let plain = pattern(6 << 20);
     let mut sealed = Vec::new();
     let info = wacore::upload::encrypt_media_streaming(Cursor::new(&plain), &mut sealed, MediaType::Document).unwrap();
-    let file = alice.client.upload_stream(Cursor::new(sealed), info, MediaType::Document).await.unwrap();
+    let file = alice.client.upload_stream(bytes::Bytes::from(sealed), info, MediaType::Document).await.unwrap();
     let got = alice.client.download_from_params_to_writer(&params(&file, MediaType::Document), Cursor::new(Vec::new())).await;
     assert!(got.unwrap().into_inner() == plain, "what came down is not what went up");
     let kinds: Vec<String> = running.sandbox.list_media().into_iter().map(|file| file.kind).collect();
