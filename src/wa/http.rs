@@ -1,4 +1,7 @@
 //! The HTTP client that the library is given: it reaches WhatsApp's hosts and nothing else, or only the sandbox.
+//!
+//! Files go through it in pieces, both ways: the library reads and writes them on a blocking thread, and no more than a few pieces of a
+//! file are in memory at a time.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -6,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
+use http::header;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use wacore::net::{HttpClient, HttpRequest, HttpResponse, StreamingHttpResponse, UploadBody};
@@ -15,17 +19,17 @@ use super::Endpoint;
 /// The largest answer that is taken into memory, in bytes. WhatsApp's largest blobs (history, app state) are below it.
 const MAX_ANSWER: usize = 128 << 20;
 
-/// The largest file that is streamed, in bytes: WhatsApp's own limit for documents, with room for the encryption's padding.
-const MAX_STREAM: u64 = (2 << 30) + (1 << 20);
+/// How long an answer that is taken into memory may take as a whole.
+const WHOLE: Duration = Duration::from_secs(120);
 
-/// How long an answer that is taken into memory may take.
-const DEADLINE: Duration = Duration::from_secs(120);
+/// How long a file may take as a whole. Far above what two gigabytes need on a slow line; a stalled one is cut by [`STALL`].
+const FILE: Duration = Duration::from_secs(2 * 3600);
 
-/// How long a peer may be silent.
-const SILENCE: Duration = Duration::from_secs(60);
+/// How long nothing may come of an answer that has begun.
+const STALL: Duration = Duration::from_secs(60);
 
-/// Bytes that are read from a file at once while it is uploaded.
-const PIECE: usize = 64 << 10;
+/// Bytes of a file that are sent at a time, and how many such pieces wait for the network.
+const PIECE: (usize, usize) = (64 << 10, 4);
 
 /// HTTP for the library, bound to the endpoint that the session uses.
 pub struct Http {
@@ -40,7 +44,7 @@ impl Http {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(10))
-            .read_timeout(SILENCE)
+            .read_timeout(STALL)
             .build()?;
         let sandbox = match endpoint {
             Endpoint::WhatsApp { .. } => None,
@@ -68,13 +72,65 @@ impl Http {
 
     fn call(&self, request: &HttpRequest) -> Result<reqwest::RequestBuilder> {
         let method: reqwest::Method = request.method.parse()?;
-        let call = self.client.request(method, self.target(&request.url)?);
-        Ok(request.headers.iter().fold(call, |call, (name, value)| call.header(name, value)))
+        let mut call = self.client.request(method, self.target(&request.url)?);
+        for (name, value) in &request.headers {
+            call = call.header(name, value);
+        }
+        Ok(call)
     }
 }
 
-/// Takes an answer into memory.
-async fn collect(mut answer: reqwest::Response) -> Result<HttpResponse> {
+#[async_trait]
+impl HttpClient for Http {
+    async fn execute(&self, request: HttpRequest) -> Result<HttpResponse> {
+        let mut call = self.call(&request)?.timeout(WHOLE);
+        if let Some(body) = request.body {
+            call = call.body(body);
+        }
+        whole(call.send().await?).await
+    }
+
+    fn supports_streaming(&self) -> bool {
+        true
+    }
+
+    fn execute_streaming(&self, request: HttpRequest) -> Result<StreamingHttpResponse> {
+        let runtime = Handle::current();
+        let answer = runtime.block_on(self.call(&request)?.timeout(FILE).send())?;
+        let status_code = answer.status().as_u16();
+        Ok(StreamingHttpResponse { status_code, body: Box::new(Arriving { runtime, answer, piece: Bytes::new() }) })
+    }
+
+    fn supports_upload_streaming(&self) -> bool {
+        true
+    }
+
+    fn execute_upload(&self, request: HttpRequest, mut body: UploadBody, content_length: u64) -> Result<HttpResponse> {
+        let (pieces, waiting) = mpsc::channel::<io::Result<Bytes>>(PIECE.1);
+        let stream = futures_util::stream::unfold(waiting, async |mut waiting| Some((waiting.recv().await?, waiting)));
+        // WhatsApp's hosts want to know the length beforehand.
+        let call = self.call(&request)?.timeout(FILE).header(header::CONTENT_LENGTH, content_length);
+        let call = call.body(reqwest::Body::wrap_stream(stream));
+        let runtime = Handle::current();
+        let answer = runtime.spawn(async move { whole(call.send().await?).await });
+        let mut left = content_length;
+        while left > 0 {
+            let mut piece = vec![0; PIECE.0.min(usize::try_from(left).unwrap_or(usize::MAX))];
+            let read = body.read_exact(&mut piece);
+            left -= u64::try_from(piece.len()).unwrap_or(left);
+            let failed = read.is_err();
+            // An answer before the end (a refusal) closes the channel; what it says is below.
+            if pieces.blocking_send(read.map(|()| piece.into())).is_err() || failed {
+                break;
+            }
+        }
+        drop(pieces);
+        runtime.block_on(answer)?
+    }
+}
+
+/// An answer that fits into memory.
+async fn whole(mut answer: reqwest::Response) -> Result<HttpResponse> {
     let status_code = answer.status().as_u16();
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await? {
@@ -86,93 +142,25 @@ async fn collect(mut answer: reqwest::Response) -> Result<HttpResponse> {
     Ok(HttpResponse { status_code, body })
 }
 
-/// An answer that is read as it comes, from a thread that may wait.
-struct Incoming {
-    answer: reqwest::Response,
+/// A file on its way here, read on a blocking thread.
+struct Arriving {
     runtime: Handle,
+    answer: reqwest::Response,
     piece: Bytes,
-    left: u64,
 }
 
-impl Read for Incoming {
+impl Read for Arriving {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {
             match self.runtime.block_on(self.answer.chunk()).map_err(io::Error::other)? {
                 Some(piece) => self.piece = piece,
                 None => return Ok(0),
             }
-            let length = u64::try_from(self.piece.len()).unwrap_or(u64::MAX);
-            self.left = self.left.checked_sub(length).ok_or_else(|| io::Error::other("the file is larger than WhatsApp allows"))?;
         }
-        let count = self.piece.len().min(into.len());
-        self.piece.copy_to_slice(into.get_mut(..count).unwrap_or_default());
+        let count = into.len().min(self.piece.len());
+        into[..count].copy_from_slice(&self.piece[..count]);
+        self.piece.advance(count);
         Ok(count)
-    }
-}
-
-/// Reads a file to its end and hands it on piece by piece; stops when nobody takes it.
-fn feed(mut file: UploadBody, pieces: &mpsc::Sender<io::Result<Bytes>>) {
-    loop {
-        let mut piece = vec![0; PIECE];
-        let piece = match file.read(&mut piece) {
-            Ok(0) => return,
-            Ok(count) => {
-                piece.truncate(count);
-                Ok(Bytes::from(piece))
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => Err(error),
-        };
-        let failed = piece.is_err();
-        if pieces.blocking_send(piece).is_err() || failed {
-            return;
-        }
-    }
-}
-
-#[async_trait]
-impl HttpClient for Http {
-    async fn execute(&self, mut request: HttpRequest) -> Result<HttpResponse> {
-        let body = request.body.take();
-        let call = self.call(&request)?;
-        // What goes up may take as long as the line needs, as long as it moves.
-        let call = match body {
-            Some(body) => call.body(body),
-            None => call.timeout(DEADLINE),
-        };
-        collect(call.send().await?).await
-    }
-
-    fn supports_streaming(&self) -> bool {
-        true
-    }
-
-    /// Called by the library from a thread that may wait, inside the runtime.
-    fn execute_streaming(&self, request: HttpRequest) -> Result<StreamingHttpResponse> {
-        let runtime = Handle::try_current()?;
-        let answer = runtime.block_on(self.call(&request)?.send())?;
-        let status_code = answer.status().as_u16();
-        let body = Box::new(Incoming { answer, runtime, piece: Bytes::new(), left: MAX_STREAM });
-        Ok(StreamingHttpResponse { status_code, body })
-    }
-
-    fn supports_upload_streaming(&self) -> bool {
-        true
-    }
-
-    /// Called by the library from a thread that may wait, inside the runtime.
-    fn execute_upload(&self, request: HttpRequest, file: UploadBody, length: u64) -> Result<HttpResponse> {
-        let runtime = Handle::try_current()?;
-        let (pieces, waiting) = mpsc::channel(2);
-        let body = futures_util::stream::unfold(waiting, |mut waiting| async move {
-            waiting.recv().await.map(|piece| (piece, waiting))
-        });
-        // With its length: the media hosts take no chunked bodies.
-        let call = self.call(&request)?.header(reqwest::header::CONTENT_LENGTH, length).body(reqwest::Body::wrap_stream(body));
-        let answer = runtime.spawn(async move { collect(call.send().await?).await });
-        feed(file, &pieces);
-        drop(pieces);
-        runtime.block_on(answer)?
     }
 }
 
