@@ -19,7 +19,7 @@ const MAX_MESSAGES: usize = 10_000;
 pub(in crate::sandbox) struct Stored {
     /// What is shown.
     pub(in crate::sandbox) shown: PhoneMessage,
-    /// The content, encoded: to send it again, to quote it, to open the votes of a poll, to fetch the file.
+    /// The content, encoded: to send it again, to quote it, to open the votes of a poll, for the files and the history of a new device.
     pub(in crate::sandbox) content: Option<Blob>,
 }
 

@@ -7,6 +7,7 @@ mod compose;
 mod content;
 mod group;
 pub(super) mod link;
+pub(super) mod media;
 pub(super) mod message;
 pub(super) mod passkey;
 pub(super) mod peer;

@@ -126,14 +126,13 @@ impl World {
             None if origin.chat.is_group() => (Some(origin.chat.clone()), Some(content)),
             None => (Some(Jid::pn(number)), Some(content)),
         };
-        if let (Some(chat), Some(content)) = (&chat, &content)
+        if let (Some(chat), Some(content)) = (&chat, content.as_ref())
             && chat.is_group()
         {
             self.phone_takes_key(number, chat, &origin.sender, content);
         }
-        let Some((content, shown)) = content.and_then(|content| describe(&content).map(|shown| (content, shown))) else {
-            return;
-        };
+        let Some(content) = content else { return };
+        let Some(shown) = describe(&content) else { return };
         let chat = match chat {
             Some(chat) if chat.is_group() => Some(chat.to_string()),
             Some(chat) => self.number_of(&chat).map(|peer| Jid::pn(peer).to_string()),
