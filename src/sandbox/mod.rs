@@ -69,6 +69,9 @@ pub struct SandboxConfig {
     pub state_file: Option<PathBuf>,
     /// Whether direct chats are addressed by LID, as in accounts that WhatsApp has migrated. Default true.
     pub lid_addressing: bool,
+    /// How many connections there may be at once, those that have said nothing included; one more is told 503. Default 10,000. The
+    /// process needs one file descriptor for each (`ulimit -n`).
+    pub max_connections: usize,
     /// How long a connection may take until its handshake is done. Default 20 s.
     pub handshake_deadline: Duration,
     /// How long a connection may say nothing; clients ping every 15 to 30 s. Default 4 min.
@@ -80,6 +83,7 @@ impl Default for SandboxConfig {
         Self {
             state_file: None,
             lid_addressing: true,
+            max_connections: 10_000,
             handshake_deadline: Duration::from_secs(20),
             idle_deadline: Duration::from_secs(240),
         }
@@ -97,6 +101,10 @@ pub struct Device {
     pub queued: usize,
     /// When it was linked.
     pub linked_at: Time,
+    /// What it calls its system, such as `Mac OS`; empty for devices that did not register by themselves, like this gateway's.
+    pub os: String,
+    /// What kind of program it is, such as `CHROME`; empty like `os`.
+    pub platform: String,
 }
 
 /// A simulated phone with its account.
@@ -449,6 +457,8 @@ impl World {
             online: device.online.is_some(),
             queued: device.queue.len(),
             linked_at: device.linked_at,
+            os: device.properties.as_ref().map(|said| said.os.clone()).unwrap_or_default(),
+            platform: device.properties.as_ref().map(|said| said.platform.clone()).unwrap_or_default(),
         });
         Ok(Phone {
             number: account.number.clone(),

@@ -6,6 +6,8 @@ mod faults;
 mod groups;
 mod messages;
 mod pairing;
+mod raw;
 mod restart;
+mod strangers;
 mod trust;
 mod wire;

@@ -99,6 +99,8 @@ impl From<Phone> for proto::Phone {
             online: device.online,
             queued: i32::try_from(device.queued).unwrap_or(i32::MAX),
             linked_at: Some(timestamp(device.linked_at)),
+            os: device.os,
+            platform: device.platform,
         });
         Self {
             phone_number: phone.number,

@@ -1,6 +1,7 @@
 //! The HTTP door: upgrades `/ws/chat` to a websocket, answers everything else with 404.
 
 use std::convert::Infallible;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -15,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sha1::{Digest as _, Sha1};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_websockets::{Limits, ServerBuilder};
@@ -29,17 +31,23 @@ pub(in crate::sandbox) const PATH: &str = "/ws/chat";
 /// No websocket message is larger; whole frames are smaller still.
 const MAX_MESSAGE: usize = 2 * 1024 * 1024;
 
+/// What one connection too many is told.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
 /// Accepts connections until `shutdown`, then closes all and returns when they are gone.
 pub(in crate::sandbox) async fn serve(inner: Arc<Inner>, listener: TcpListener, shutdown: CancellationToken) {
     let tasks = TaskTracker::new();
+    let seats = Arc::new(Semaphore::new(inner.config.max_connections));
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    tasks.spawn(handle(Arc::clone(&inner), stream, tasks.clone(), shutdown.clone()));
-                }
+                Ok((stream, _)) => match Arc::clone(&seats).try_acquire_owned() {
+                    Ok(seat) => drop(tasks.spawn(handle(Arc::clone(&inner), stream, tasks.clone(), shutdown.clone(), seat))),
+                    // A fresh socket takes this much at once; then it is closed.
+                    Err(_) => drop(stream.into_std().and_then(|mut stream| stream.write(FULL))),
+                },
                 Err(error) => {
                     // Out of file descriptors, mostly: give the others a moment to end.
                     debug!(%error, "accept failed");
@@ -52,13 +60,20 @@ pub(in crate::sandbox) async fn serve(inner: Arc<Inner>, listener: TcpListener, 
     tasks.wait().await;
 }
 
-async fn handle(inner: Arc<Inner>, stream: TcpStream, tasks: TaskTracker, shutdown: CancellationToken) {
+async fn handle(
+    inner: Arc<Inner>,
+    stream: TcpStream,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    seat: OwnedSemaphorePermit,
+) {
     // Small frames go out at once; without this each answer waits for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let deadline = inner.config.handshake_deadline;
     let ended = shutdown.clone();
+    let seat = Arc::new(seat);
     let service = service_fn(move |request| {
-        let answer = upgrade(request, &inner, &tasks, &shutdown);
+        let answer = upgrade(request, &inner, &tasks, &shutdown, &seat);
         async move { Ok::<_, Infallible>(answer) }
     });
     let connection = http1::Builder::new()
@@ -81,6 +96,7 @@ fn upgrade(
     inner: &Arc<Inner>,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
+    seat: &Arc<OwnedSemaphorePermit>,
 ) -> Response<Full<Bytes>> {
     if request.uri().path() != PATH {
         return plain(StatusCode::NOT_FOUND, "not found\n");
@@ -94,7 +110,7 @@ fn upgrade(
     digest.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let accept = STANDARD.encode(digest.finalize());
     let pending = hyper::upgrade::on(&mut request);
-    let (inner, shutdown) = (Arc::clone(inner), shutdown.clone());
+    let (inner, shutdown, seat) = (Arc::clone(inner), shutdown.clone(), Arc::clone(seat));
     tasks.spawn(async move {
         let upgraded = tokio::select! {
             biased;
@@ -109,6 +125,7 @@ fn upgrade(
             }
             Err(error) => debug!(%error, "upgrade failed"),
         }
+        drop(seat);
     });
     let answer = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
