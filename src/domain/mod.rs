@@ -11,6 +11,7 @@ pub mod identity;
 pub mod ids;
 pub mod jid;
 pub mod login;
+pub mod media;
 pub mod message;
 pub mod network;
 pub mod pairing_link;

@@ -1,7 +1,9 @@
 //! The control operations over gRPC (and so over REST): a thin conversion around [`Sandbox`].
 
 mod faults;
+mod media;
 mod passkey;
+mod schedules;
 
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};

@@ -89,10 +89,7 @@ impl From<FaultSchedule> for proto::FaultSchedule {
                 .collect(),
             injections: injections
                 .into_iter()
-                .map(|entry| proto::ScheduledInjection {
-                    kind: word(entry.kind).into(),
-                    injection: Some(entry.injection.into()),
-                })
+                .map(|entry| proto::ScheduledInjection { kind: word(entry.kind).into(), injection: Some(entry.injection.into()) })
                 .collect(),
         }
     }

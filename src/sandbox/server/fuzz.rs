@@ -15,7 +15,6 @@ use waproto::whatsapp as wa;
 use super::account::{Bundle, Device, Place, SignedKey};
 use super::group::Role;
 use super::{Connection, World};
-use crate::domain::clock::{Ambient, Time};
 use crate::sandbox::keys::{Blob, Secret};
 use crate::sandbox::phone::Chat;
 use crate::sandbox::wire::connection::{Outbox, Outgoing};
@@ -38,7 +37,7 @@ struct Small {
 
 impl Small {
     fn new() -> Self {
-        let mut world = World::new(Ambient::held(Time(1_800_000_000_000)), true);
+        let mut world = World::for_tests();
         for number in [ALICE, BOB, CAROL, DAVE] {
             world.create_account(number, "", true).unwrap();
         }
@@ -58,12 +57,9 @@ impl Small {
         }
         let (queue, receiver) = mpsc::channel(4096);
         self.receivers.push(receiver);
-        let payload = wa::ClientPayload {
-            username: number.and_then(|number| number.parse().ok()),
-            device: Some(1),
-            ..Default::default()
-        };
-        let id = self.world.connect(Outbox::new(queue), CancellationToken::new(), noise_key, &payload);
+        let payload =
+            wa::ClientPayload { username: number.and_then(|number| number.parse().ok()), device: Some(1), ..Default::default() };
+        let id = self.world.connect(Outbox::new(queue), CancellationToken::new(), String::new(), noise_key, &payload);
         self.world.finish_step();
         if number.is_some() {
             self.step(id, &question("passive", "set", el("active").build()));
@@ -126,7 +122,7 @@ impl Small {
                 let here = Place { number: number.clone(), device: *id };
                 assert!(device.online.is_none() || connected == Some(here), "{number}: online without a connection");
                 for queued in device.queue.values() {
-                    unpack(BytesMut::from(queued.packed())).expect("what is queued can be read");
+                    unpack(BytesMut::from(queued.stanza.0.as_slice())).expect("what is queued can be read");
                 }
             }
         }
@@ -162,24 +158,59 @@ impl Small {
         let key = |id: u8| el("key").children([el("id").bytes(vec![0, 0, id]).build(), el("value").bytes(vec![id; 32]).build()]);
         let signed = || {
             let signature = el("signature").bytes(vec![5; 64]).build();
-            el("skey").children([el("id").bytes(vec![0, 0, 1]).build(), el("value").bytes(vec![4; 32]).build(), signature]).build()
+            el("skey")
+                .children([el("id").bytes(vec![0, 0, 1]).build(), el("value").bytes(vec![4; 32]).build(), signature])
+                .build()
         };
-        let in_group = |child: Node| el("iq").attr("xmlns", "w:g2").attr("to", group.clone()).attr("id", "1").attr("type", "set").children([child]).build();
+        let in_group = |child: Node| {
+            el("iq").attr("xmlns", "w:g2").attr("to", group.clone()).attr("id", "1").attr("type", "set").children([child]).build()
+        };
         let message = |chat: &Jid| el("message").attr("to", chat.clone()).attr("id", "3AFUZZ").attr("type", "text");
         let mut all = vec![
-            message(&bob).children([el("participants").children([to(&bob), to(&bobs)]).build(), el("device-identity").bytes(vec![1; 9]).build()]).build(),
+            message(&bob)
+                .children([
+                    el("participants").children([to(&bob), to(&bobs)]).build(),
+                    el("device-identity").bytes(vec![1; 9]).build(),
+                ])
+                .build(),
             message(&bobs).children([enc("msg")]).build(),
-            message(&group).attr("phash", "2:abc").attr("addressing_mode", "lid").children([el("participants").children([to(&bobs)]).build(), enc("skmsg")]).build(),
+            message(&group)
+                .attr("phash", "2:abc")
+                .attr("addressing_mode", "lid")
+                .children([el("participants").children([to(&bobs)]).build(), enc("skmsg")])
+                .build(),
             message(&Jid::status_broadcast()).children([el("participants").children([to(&bobs)]).build(), enc("skmsg")]).build(),
             el("receipt").attr("to", bob.clone()).attr("id", "3AFUZZ").build(),
-            el("receipt").attr("to", bobs.clone()).attr("id", "3AFUZZ").attr("type", "read").attr("t", "1800000000")
-                .children([el("list").children([el("item").attr("id", "3B").build()]).build()]).build(),
-            el("receipt").attr("to", bobs.clone()).attr("id", "3AFUZZ").attr("type", "retry").children([
-                el("retry").attr("v", "1").attr("id", "3AFUZZ").attr("t", "1").attr("count", "2").build(),
-                el("registration").bytes(vec![0, 0, 0, 7]).build(),
-                el("keys").children([el("type").bytes(vec![5]).build(), el("identity").bytes(vec![2; 32]).build(), key(1).build(), signed()]).build(),
-            ]).build(),
-            el("receipt").attr("to", group.clone()).attr("participant", bobs.clone()).attr("id", "3A").attr("type", "read-self").build(),
+            el("receipt")
+                .attr("to", bobs.clone())
+                .attr("id", "3AFUZZ")
+                .attr("type", "read")
+                .attr("t", "1800000000")
+                .children([el("list").children([el("item").attr("id", "3B").build()]).build()])
+                .build(),
+            el("receipt")
+                .attr("to", bobs.clone())
+                .attr("id", "3AFUZZ")
+                .attr("type", "retry")
+                .children([
+                    el("retry").attr("v", "1").attr("id", "3AFUZZ").attr("t", "1").attr("count", "2").build(),
+                    el("registration").bytes(vec![0, 0, 0, 7]).build(),
+                    el("keys")
+                        .children([
+                            el("type").bytes(vec![5]).build(),
+                            el("identity").bytes(vec![2; 32]).build(),
+                            key(1).build(),
+                            signed(),
+                        ])
+                        .build(),
+                ])
+                .build(),
+            el("receipt")
+                .attr("to", group.clone())
+                .attr("participant", bobs.clone())
+                .attr("id", "3A")
+                .attr("type", "read-self")
+                .build(),
             el("ack").attr("class", "notification").attr("to", bob.clone()).attr("id", "3A").attr("type", "devices").build(),
             el("presence").attr("type", "available").attr("name", "Fuzz").build(),
             el("presence").attr("type", "subscribe").attr("to", bob.clone()).build(),
@@ -187,10 +218,18 @@ impl Small {
             el("chatstate").attr("to", group.clone()).children([el("paused").build()]).build(),
             el("ib").children([el("offline_batch").attr("count", "200").build()]).build(),
             el("ib").children([el("unified_session").attr("id", "1").build()]).build(),
-            el("iq").attr("type", "result").attr("id", "1").children([
-                el("pair-device-sign").children([el("device-identity").attr("key-index", "1").bytes(vec![9; 60]).build()]).build(),
-            ]).build(),
-            el("call").attr("to", bob.clone()).attr("id", "1").children([el("reject").attr("call-id", "1").attr("call-creator", bob.clone()).build()]).build(),
+            el("iq")
+                .attr("type", "result")
+                .attr("id", "1")
+                .children([el("pair-device-sign")
+                    .children([el("device-identity").attr("key-index", "1").bytes(vec![9; 60]).build()])
+                    .build()])
+                .build(),
+            el("call")
+                .attr("to", bob.clone())
+                .attr("id", "1")
+                .children([el("reject").attr("call-id", "1").attr("call-creator", bob.clone()).build()])
+                .build(),
             in_group(el("subject").string_content("new").build()),
             in_group(el("description").attr("id", "1").children([el("body").string_content("new").build()]).build()),
             in_group(el("add").children([participant()]).build()),
@@ -199,7 +238,14 @@ impl Small {
             in_group(el("ephemeral").attr("expiration", "86400").build()),
             in_group(el("membership_approval_mode").children([el("group_join").attr("state", "on").build()]).build()),
             in_group(el("membership_requests_action").children([el("approve").children([participant()]).build()]).build()),
-            in_group(el("links").children([el("link").attr("link_type", "sub_group").children([el("group").attr("jid", group.clone()).build()]).build()]).build()),
+            in_group(
+                el("links")
+                    .children([el("link")
+                        .attr("link_type", "sub_group")
+                        .children([el("group").attr("jid", group.clone()).build()])
+                        .build()])
+                    .build(),
+            ),
             in_group(el("invite").build()),
             in_group(el("query").attr("request", "interactive").build()),
         ];
@@ -211,33 +257,98 @@ impl Small {
             own("w:g2", "get", el("invite").attr("code", "ABCDEF").build()),
             own("encrypt", "get", el("count").build()),
             own("encrypt", "get", el("digest").build()),
-            own("encrypt", "get", el("key").children([el("user").attr("jid", bobs.clone()).attr("reason", "identity").build()]).build()),
+            own(
+                "encrypt",
+                "get",
+                el("key").children([el("user").attr("jid", bobs.clone()).attr("reason", "identity").build()]).build(),
+            ),
             own("encrypt", "set", el("rotate").children([signed()]).build()),
-            el("iq").attr("xmlns", "encrypt").attr("type", "set").attr("id", "1").attr("to", "s.whatsapp.net").children([
-                el("registration").bytes(vec![0, 0, 0, 7]).build(), el("type").bytes(vec![5]).build(), el("identity").bytes(vec![3; 32]).build(),
-                el("list").children([key(1).build(), key(2).build()]).build(), signed(),
-            ]).build(),
-            own("usync", "get", el("usync").attr("sid", "1").attr("mode", "query").attr("context", "interactive").attr("index", "0").attr("last", "true").children([
-                el("query").children([el("contact").build(), el("lid").build(), el("devices").attr("version", "2").build(), el("status").build(), el("picture").build(), el("business").build()]).build(),
-                el("list").children([
-                    el("user").children([el("contact").string_content(format!("+{BOB}")).build()]).build(),
-                    el("user").attr("jid", bob.clone()).build(),
-                ]).build(),
-            ]).build()),
-            own("w:sync:app:state", "set", el("sync").children([
-                el("collection").attr("name", "regular").attr("version", "0").attr("return_snapshot", "false").children([el("patch").bytes(vec![8; 40]).build()]).build(),
-                el("collection").attr("name", "critical_block").attr("version", "0").attr("return_snapshot", "true").build(),
-            ]).build()),
-            own("w:mex", "get", el("query").attr("query_id", "25399611239711790").string_content(r#"{"variables":{"input":{"a":[1,{"b":null}]}}}"#).build()),
+            el("iq")
+                .attr("xmlns", "encrypt")
+                .attr("type", "set")
+                .attr("id", "1")
+                .attr("to", "s.whatsapp.net")
+                .children([
+                    el("registration").bytes(vec![0, 0, 0, 7]).build(),
+                    el("type").bytes(vec![5]).build(),
+                    el("identity").bytes(vec![3; 32]).build(),
+                    el("list").children([key(1).build(), key(2).build()]).build(),
+                    signed(),
+                ])
+                .build(),
+            own(
+                "usync",
+                "get",
+                el("usync")
+                    .attr("sid", "1")
+                    .attr("mode", "query")
+                    .attr("context", "interactive")
+                    .attr("index", "0")
+                    .attr("last", "true")
+                    .children([
+                        el("query")
+                            .children([
+                                el("contact").build(),
+                                el("lid").build(),
+                                el("devices").attr("version", "2").build(),
+                                el("status").build(),
+                                el("picture").build(),
+                                el("business").build(),
+                            ])
+                            .build(),
+                        el("list")
+                            .children([
+                                el("user").children([el("contact").string_content(format!("+{BOB}")).build()]).build(),
+                                el("user").attr("jid", bob.clone()).build(),
+                            ])
+                            .build(),
+                    ])
+                    .build(),
+            ),
+            own(
+                "w:sync:app:state",
+                "set",
+                el("sync")
+                    .children([
+                        el("collection")
+                            .attr("name", "regular")
+                            .attr("version", "0")
+                            .attr("return_snapshot", "false")
+                            .children([el("patch").bytes(vec![8; 40]).build()])
+                            .build(),
+                        el("collection")
+                            .attr("name", "critical_block")
+                            .attr("version", "0")
+                            .attr("return_snapshot", "true")
+                            .build(),
+                    ])
+                    .build(),
+            ),
+            own(
+                "w:mex",
+                "get",
+                el("query")
+                    .attr("query_id", "25399611239711790")
+                    .string_content(r#"{"variables":{"input":{"a":[1,{"b":null}]}}}"#)
+                    .build(),
+            ),
             own("passive", "set", el("active").build()),
             own("md", "set", el("remove-companion-device").attr("jid", bobs.clone()).attr("reason", "user_initiated").build()),
-            own("md", "set", el("link_code_companion_reg").attr("jid", Jid::pn(BOB)).attr("stage", "companion_hello").children([
-                el("link_code_pairing_wrapped_companion_ephemeral_pub").bytes(vec![1; 80]).build(),
-                el("companion_server_auth_key_pub").bytes(vec![1; 32]).build(),
-                el("companion_platform_id").string_content("1").build(),
-                el("companion_platform_display").string_content("Chrome").build(),
-                el("link_code_pairing_nonce").string_content("0").build(),
-            ]).build()),
+            own(
+                "md",
+                "set",
+                el("link_code_companion_reg")
+                    .attr("jid", Jid::pn(BOB))
+                    .attr("stage", "companion_hello")
+                    .children([
+                        el("link_code_pairing_wrapped_companion_ephemeral_pub").bytes(vec![1; 80]).build(),
+                        el("companion_server_auth_key_pub").bytes(vec![1; 32]).build(),
+                        el("companion_platform_id").string_content("1").build(),
+                        el("companion_platform_display").string_content("Chrome").build(),
+                        el("link_code_pairing_nonce").string_content("0").build(),
+                    ])
+                    .build(),
+            ),
             own("md", "get", el("ref").build()),
             own("md", "set", el("passkey_prologue").bytes(vec![1; 60]).build()),
             own("w:m", "set", el("media_conn").build()),
@@ -245,12 +356,26 @@ impl Small {
             own("w:profile:picture", "set", el("picture").attr("type", "image").bytes(vec![0xff, 0xd8, 0xff]).build()),
             own("status", "set", el("status").string_content("busy").build()),
             own("privacy", "get", el("privacy").build()),
-            own("privacy", "set", el("privacy").children([el("category").attr("name", "last").attr("value", "none").build()]).build()),
-            own("privacy", "set", el("tokens").children([el("token").attr("jid", bob.clone()).attr("t", "1").attr("type", "trusted_contact").build()]).build()),
+            own(
+                "privacy",
+                "set",
+                el("privacy").children([el("category").attr("name", "last").attr("value", "none").build()]).build(),
+            ),
+            own(
+                "privacy",
+                "set",
+                el("tokens")
+                    .children([el("token").attr("jid", bob.clone()).attr("t", "1").attr("type", "trusted_contact").build()])
+                    .build(),
+            ),
             own("blocklist", "get", el("list").build()),
             own("blocklist", "set", el("item").attr("jid", bob.clone()).attr("action", "block").build()),
             own("disappearing_mode", "set", el("disappearing_mode").attr("duration", "86400").build()),
-            own("w:biz", "get", el("business_profile").attr("v", "116").children([el("profile").attr("jid", bob.clone()).build()]).build()),
+            own(
+                "w:biz",
+                "get",
+                el("business_profile").attr("v", "116").children([el("profile").attr("jid", bob.clone()).build()]).build(),
+            ),
             own("newsletter", "get", el("messages").attr("count", "10").attr("before", "100").build()),
             own("urn:xmpp:whatsapp:dirty", "set", el("clean").attr("type", "groups").attr("timestamp", "1").build()),
             own("abt", "get", el("props").attr("protocol", "1").build()),
@@ -314,9 +439,30 @@ fn change(node: &mut Node, at: &mut usize, pick: usize, what: &Change) {
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
-            "", "0", "1", "-1", "18446744073709551616", "get", "set", "result", "error", "available", "subscribe", "read", "retry",
-            "s.whatsapp.net", "@s.whatsapp.net", "5511900000001@s.whatsapp.net", "5511900000002:1@s.whatsapp.net",
-            "5511900000002:65535@s.whatsapp.net", "1@lid", "1@g.us", "g.us", "status@broadcast", "1@newsletter", "a.b:c_d@e",
+            "",
+            "0",
+            "1",
+            "-1",
+            "18446744073709551616",
+            "get",
+            "set",
+            "result",
+            "error",
+            "available",
+            "subscribe",
+            "read",
+            "retry",
+            "s.whatsapp.net",
+            "@s.whatsapp.net",
+            "5511900000001@s.whatsapp.net",
+            "5511900000002:1@s.whatsapp.net",
+            "5511900000002:65535@s.whatsapp.net",
+            "1@lid",
+            "1@g.us",
+            "g.us",
+            "status@broadcast",
+            "1@newsletter",
+            "a.b:c_d@e",
         ])
         .prop_map(str::to_owned),
         "\\PC{0,24}",
@@ -339,14 +485,67 @@ fn any_change() -> impl Strategy<Value = Change> {
 fn any_node() -> impl Strategy<Value = Node> {
     let name = || {
         prop::sample::select(vec![
-            "iq", "message", "receipt", "ack", "presence", "chatstate", "ib", "notification", "call", "stream:error", "enc", "to",
-            "participants", "participant", "list", "item", "key", "user", "usync", "query", "sync", "collection", "patch", "group",
-            "create", "add", "remove", "subject", "picture", "privacy", "retry", "keys", "offline_batch", "active", "count", "digest",
-            "xmlstreamend", "0",
+            "iq",
+            "message",
+            "receipt",
+            "ack",
+            "presence",
+            "chatstate",
+            "ib",
+            "notification",
+            "call",
+            "stream:error",
+            "enc",
+            "to",
+            "participants",
+            "participant",
+            "list",
+            "item",
+            "key",
+            "user",
+            "usync",
+            "query",
+            "sync",
+            "collection",
+            "patch",
+            "group",
+            "create",
+            "add",
+            "remove",
+            "subject",
+            "picture",
+            "privacy",
+            "retry",
+            "keys",
+            "offline_batch",
+            "active",
+            "count",
+            "digest",
+            "xmlstreamend",
+            "0",
         ])
     };
     let attribute = || {
-        (prop::sample::select(vec!["id", "type", "to", "from", "xmlns", "jid", "participant", "recipient", "class", "name", "version", "count", "code", "v", "t"]), value())
+        (
+            prop::sample::select(vec![
+                "id",
+                "type",
+                "to",
+                "from",
+                "xmlns",
+                "jid",
+                "participant",
+                "recipient",
+                "class",
+                "name",
+                "version",
+                "count",
+                "code",
+                "v",
+                "t",
+            ]),
+            value(),
+        )
     };
     let node = |name: &'static str, attributes: Vec<(&'static str, String)>, content: Option<NodeContent>| {
         let node = attributes.into_iter().fold(NodeBuilder::new(name), |node, (name, value)| node.attr(name, value));

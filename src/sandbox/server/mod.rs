@@ -9,13 +9,16 @@ mod community;
 mod contacts;
 mod crowd;
 mod devices;
-mod faults;
+pub(super) mod faults;
+#[cfg(test)]
+mod fuzz;
 pub(super) mod group;
 mod group_iq;
 mod group_members;
 pub(super) mod group_message;
 mod iq;
 mod login;
+pub(super) mod media;
 pub(super) mod message;
 mod mex;
 pub(super) mod pairing;
@@ -26,6 +29,7 @@ mod presence;
 pub(super) mod queue;
 mod receipt;
 pub(super) mod registration;
+mod schedule;
 mod small;
 mod usync;
 
@@ -39,11 +43,13 @@ use wacore_binary::{Jid, Node, Server};
 use self::account::{Account, Place};
 use self::faults::Faults;
 use self::group::Group;
+use self::media::MediaStore;
 use self::pairing::{Pending, Reference};
 use self::pairing_code::CodeRequest;
 use self::passkey::PasskeyLink;
 use self::queue::Drain;
 use self::registration::Registered;
+use self::schedule::Schedules;
 use super::journal::Key;
 use super::wire::connection::{Outbox, Outgoing};
 use super::wire::node::{attr, weight};
@@ -55,6 +61,8 @@ pub(super) struct Connection {
     cut: CancellationToken,
     /// The client's static key.
     noise_key: [u8; 32],
+    /// How the client calls the sandbox: its media host's name.
+    host: String,
     /// The device it logged in as; none while pairing.
     place: Option<Place>,
     /// What it registered, if it came to be linked by itself.
@@ -112,6 +120,9 @@ pub(super) struct World {
     /// How late the answers of this step are, by a fault.
     lateness: Duration,
     faults: Faults,
+    schedules: Schedules,
+    /// The files on the media host.
+    pub(super) media: MediaStore,
     /// Stanzas for phones, worked off before the step ends.
     pub(super) phone_inbox: VecDeque<(String, Node)>,
     /// What the journal must write.
@@ -123,7 +134,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(ambient: Ambient, lid_addressing: bool) -> Self {
+    pub(super) fn new(ambient: Ambient, lid_addressing: bool, media: MediaStore) -> Self {
         Self {
             ambient,
             lid_addressing,
@@ -137,11 +148,20 @@ impl World {
             outbound: Vec::new(),
             lateness: Duration::ZERO,
             faults: Faults::default(),
+            schedules: Schedules::default(),
+            media,
             phone_inbox: VecDeque::new(),
             changed: BTreeSet::new(),
             generation: 0,
             unknown: BTreeMap::new(),
         }
+    }
+
+    /// One of the tests: nothing in it, and a clock that stands.
+    #[cfg(test)]
+    fn for_tests() -> Self {
+        let media = MediaStore::new(None, 1 << 20, Duration::from_secs(3600), [0; 32]);
+        Self::new(Ambient::held(Time(1_800_000_000_000)), true, media)
     }
 
     /// Puts an account in place, new or from the journal.
@@ -190,6 +210,7 @@ impl World {
         &mut self,
         outbox: Outbox,
         cut: CancellationToken,
+        host: String,
         noise_key: [u8; 32],
         payload: &waproto::whatsapp::ClientPayload,
     ) -> u64 {
@@ -199,6 +220,7 @@ impl World {
             outbox,
             cut,
             noise_key,
+            host,
             place: None,
             registered: None,
             drain: Drain::Waiting,

@@ -180,7 +180,8 @@ impl World {
         self.touch(Key::Bundle(place.number.clone(), place.device));
         self.devices_changed(&place.number, "add", place.device);
         let restart = el("stream:error").attr("code", "515").build();
-        self.send_last(connection, restart, RESTART_DELAY);
+        let delay = self.fault_at_restart(&place).unwrap_or(RESTART_DELAY);
+        self.send_last(connection, restart, delay);
         let _ = pending.done.send(Ok(()));
     }
 }

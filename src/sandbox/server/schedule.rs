@@ -54,7 +54,8 @@ impl Schedules {
 
 impl Scheduled {
     fn show(&self, id: u64, now: Time) -> FaultSchedule {
-        let counts = self.counts.iter().map(|(kind, (due, injected))| ScheduledCount { kind: *kind, due: *due, injected: *injected });
+        let counts =
+            self.counts.iter().map(|(kind, (due, injected))| ScheduledCount { kind: *kind, due: *due, injected: *injected });
         FaultSchedule {
             id,
             spec: self.spec.clone(),
@@ -91,11 +92,8 @@ impl World {
         }
         let now = self.ambient.now();
         let ends = now.plus(spec.run);
-        let numbers = if spec.phone_numbers.is_empty() {
-            self.accounts.keys().cloned().collect()
-        } else {
-            spec.phone_numbers.clone()
-        };
+        let numbers =
+            if spec.phone_numbers.is_empty() { self.accounts.keys().cloned().collect() } else { spec.phone_numbers.clone() };
         let with_dice = numbers.into_iter().map(|number| (number.clone(), dice(spec.seed, &number)));
         let mut dice: HashMap<String, StdRng> = with_dice.collect();
         let next = dice.iter_mut().map(|(number, dice)| (now.plus(span(dice, spec.interval)), number.clone())).collect();
@@ -114,7 +112,8 @@ impl World {
         let now = self.ambient.now();
         loop {
             let schedule = self.schedules.running.get_mut(&id)?;
-            let (at, number) = schedule.next.first().filter(|(at, _)| *at < schedule.ends).cloned().unwrap_or((schedule.ends, String::new()));
+            let (at, number) =
+                schedule.next.first().filter(|(at, _)| *at < schedule.ends).cloned().unwrap_or((schedule.ends, String::new()));
             if at > now {
                 return Some(at.since(now));
             }
@@ -161,10 +160,9 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::clock::Ambient;
 
     fn world() -> World {
-        let mut world = World::new(Ambient::held(Time(1_800_000_000_000)), true);
+        let mut world = World::for_tests();
         for number in ["5511900000001", "5511900000002", "5511900000003"] {
             world.create_account(number, "", false).unwrap();
         }

@@ -66,6 +66,12 @@ pub(in crate::sandbox) struct Outbox {
 }
 
 impl Outbox {
+    /// One that is empty.
+    #[cfg(test)]
+    pub(in crate::sandbox) fn new(queue: mpsc::Sender<Outgoing>) -> Self {
+        Self { queue, backlog: Arc::default() }
+    }
+
     /// Puts something into the queue; false when the peer has too much to take already.
     pub(in crate::sandbox) fn put(&self, outgoing: Outgoing) -> bool {
         let weight = outgoing.weight;
@@ -97,7 +103,8 @@ enum Ended {
 }
 
 /// Serves one websocket to its end.
-pub(in crate::sandbox) async fn run(inner: Arc<Inner>, mut socket: Socket, shutdown: CancellationToken) {
+/// `host` is how the client calls the sandbox.
+pub(in crate::sandbox) async fn run(inner: Arc<Inner>, mut socket: Socket, host: String, shutdown: CancellationToken) {
     let mut frames = Frames::new(MAX_HELLO);
     let agreed = tokio::select! {
         biased;
@@ -115,7 +122,7 @@ pub(in crate::sandbox) async fn run(inner: Arc<Inner>, mut socket: Socket, shutd
     let backlog = Arc::new(AtomicUsize::new(0));
     let writer = tokio::spawn(write(sink, waiting, seal, inner.durable.subscribe(), cut.clone(), Arc::clone(&backlog)));
     let (id, known) = inner.act(|world| {
-        let id = world.connect(Outbox { queue: outbox, backlog }, cut.clone(), client_key, &payload);
+        let id = world.connect(Outbox { queue: outbox, backlog }, cut.clone(), host, client_key, &payload);
         (id, world.place(id).is_some())
     });
     // Whoever is not linked yet has little to say.

@@ -109,11 +109,7 @@ impl Keys {
     }
 
     fn device_state(&self) -> DeviceState {
-        DeviceState {
-            identity_key: self.identity.clone(),
-            noise_key: self.noise.clone(),
-            adv_secret_key: self.adv_secret,
-        }
+        DeviceState { identity_key: self.identity.clone(), noise_key: self.noise.clone(), adv_secret_key: self.adv_secret }
     }
 
     /// Decrypts one `<enc>` from `from` to the text in it.
@@ -129,16 +125,8 @@ impl Keys {
         let own = Own::of(self);
         let mut sessions = Stores { keys: &own, sessions: &mut self.sessions };
         let mut prekeys = own.clone();
-        let opened = message_decrypt(
-            &sealed,
-            &address,
-            &mut sessions,
-            &mut identity,
-            &mut prekeys,
-            &own,
-            &mut rng,
-            UsePQRatchet::No,
-        );
+        let opened =
+            message_decrypt(&sealed, &address, &mut sessions, &mut identity, &mut prekeys, &own, &mut rng, UsePQRatchet::No);
         let mut plain = opened.await.unwrap().plaintext;
         let padding = usize::from(*plain.last().unwrap());
         plain.truncate(plain.len() - padding);
@@ -279,11 +267,8 @@ impl Raw {
         let own_static = handshake.encrypt(noise.public_key.public_key_bytes()).unwrap();
         handshake.mix_shared_secret(noise.private_key.serialize(), &theirs).unwrap();
         let payload = handshake.encrypt(&payload.encode_to_vec()).unwrap();
-        let finish = wa::handshake_message::ClientFinish {
-            r#static: Some(own_static),
-            payload: Some(payload),
-            ..Default::default()
-        };
+        let finish =
+            wa::handshake_message::ClientFinish { r#static: Some(own_static), payload: Some(payload), ..Default::default() };
         let finish = wa::HandshakeMessage { client_finish: MessageField::some(finish), ..Default::default() };
         socket.send(Message::binary(encode_frame(&finish.encode_to_vec(), None).unwrap())).await.unwrap();
         let (seal, open) = handshake.finish().unwrap();
@@ -374,7 +359,8 @@ impl Raw {
 
     /// The next stanza; none when the server has closed.
     pub(super) async fn next(&mut self) -> Option<Node> {
-        let mut frame = tokio::time::timeout(PATIENCE, next_frame(&mut self.socket, &mut self.buffer)).await.expect("a stanza")?;
+        let mut frame =
+            tokio::time::timeout(PATIENCE, next_frame(&mut self.socket, &mut self.buffer)).await.expect("a stanza")?;
         self.open.decrypt_in_place_with_counter(self.received, &mut frame).unwrap();
         self.received += 1;
         Some(OwnedNodeRef::new(wacore_binary::util::unpack_bytes(frame).unwrap()).unwrap().to_owned_node())

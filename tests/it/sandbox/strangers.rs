@@ -133,7 +133,8 @@ async fn every_question_at_the_beginning_has_an_answer() {
     raw.make_ready(&keys).await;
     // All five collections at once, from nothing: each has an answer with its version, or the client would ask for ever.
     let names = ["critical_block", "critical_unblock_low", "regular_high", "regular_low", "regular"];
-    let asked = names.map(|name| el("collection").attr("name", name).attr("version", "0").attr("return_snapshot", "true").build());
+    let asked =
+        names.map(|name| el("collection").attr("name", name).attr("version", "0").attr("return_snapshot", "true").build());
     let answer = raw.ask("w:sync:app:state", "set", vec![el("sync").children(asked).build()]).await;
     let answered = child(&answer, "sync").children().unwrap();
     let mut answered: Vec<(String, bool)> = answered
@@ -160,11 +161,8 @@ async fn a_client_that_logs_out_and_hangs_up_at_once_is_gone() {
     raw.question("md", "set", vec![out.build()]).await;
     raw.leave().await;
     running.phone(ALICE, "the device is gone", |phone| phone.devices.is_empty().then_some(())).await;
-    let payload = waproto::whatsapp::ClientPayload {
-        username: ALICE.parse().ok(),
-        device: Some(u32::from(device)),
-        ..Default::default()
-    };
+    let payload =
+        waproto::whatsapp::ClientPayload { username: ALICE.parse().ok(), device: Some(u32::from(device)), ..Default::default() };
     let mut again = Raw::connect(running.address, &keys.noise, &payload).await;
     assert_eq!(attr(&again.next().await.unwrap(), "reason"), "401");
 }
