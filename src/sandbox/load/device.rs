@@ -219,8 +219,7 @@ impl Linked {
         line.say(&el("iq").attr("to", SERVER).attr("id", attr(&offer, "id")).attr("type", "result").build()).await?;
         let first = offer.get_optional_child("pair-device").and_then(|offer| children(offer).first());
         let reference = String::from_utf8(first.map(bytes).context("no reference")?)?;
-        let state =
-            DeviceState { identity_key: identity.clone(), noise_key: noise.clone(), adv_secret_key: ambient.random() };
+        let state = DeviceState { identity_key: identity.clone(), noise_key: noise.clone(), adv_secret_key: ambient.random() };
         let code = PairUtils::make_qr_data(&state, &reference, CompanionWebClientType::Chrome);
         let accept = async {
             let success = ear.until("iq").await?;
@@ -242,19 +241,22 @@ impl Linked {
         };
         let (mut line, mut ear) = connect(address, &noise, &payload, ambient).await?;
         ear.until("success").await?;
-        let key = |id: u8, key: &KeyPair| {
-            vec![el("id").bytes(vec![0, 0, id]).build(), el("value").bytes(public(key).to_vec()).build()]
-        };
+        let key =
+            |id: u8, key: &KeyPair| vec![el("id").bytes(vec![0, 0, id]).build(), el("value").bytes(public(key).to_vec()).build()];
         let mut signed_key = key(1, &signed);
         signed_key.push(el("signature").bytes(signature.to_vec()).build());
         let one_time = (1..=5).map(|id| el("key").children(key(id, &pair())).build());
-        line.say(&question("keys", "encrypt", vec![
-            el("registration").bytes(registration_id.to_vec()).build(),
-            el("type").bytes(vec![CURVE]).build(),
-            el("identity").bytes(public(&identity).to_vec()).build(),
-            el("list").children(one_time).build(),
-            el("skey").children(signed_key).build(),
-        ]))
+        line.say(&question(
+            "keys",
+            "encrypt",
+            vec![
+                el("registration").bytes(registration_id.to_vec()).build(),
+                el("type").bytes(vec![CURVE]).build(),
+                el("identity").bytes(public(&identity).to_vec()).build(),
+                el("list").children(one_time).build(),
+                el("skey").children(signed_key).build(),
+            ],
+        ))
         .await?;
         line.say(&question("active", "passive", vec![el("active").build()])).await?;
         // Its answers may be anything; the end of the offline queue says that all is well.
@@ -277,12 +279,7 @@ fn question(id: &'static str, namespace: &'static str, parts: Vec<Node>) -> Node
 }
 
 /// Opens a connection and comes by XX, without a look at the certificate.
-async fn connect(
-    address: SocketAddr,
-    noise: &KeyPair,
-    payload: &wa::ClientPayload,
-    ambient: &Ambient,
-) -> Result<(Line, Ear)> {
+async fn connect(address: SocketAddr, noise: &KeyPair, payload: &wa::ClientPayload, ambient: &Ambient) -> Result<(Line, Ear)> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let uri = format!("ws://{address}/ws/chat").parse()?;

@@ -94,7 +94,8 @@ impl Ledger {
 
     /// How many steps are missing.
     fn open(&self) -> usize {
-        let missing = |row: &Row| usize::from(row.arrived.is_none()) + usize::from(row.delivered.is_none()) + usize::from(!row.read);
+        let missing =
+            |row: &Row| usize::from(row.arrived.is_none()) + usize::from(row.delivered.is_none()) + usize::from(!row.read);
         self.rows().values().filter(|row| row.sent.is_some()).map(missing).sum()
     }
 

@@ -18,7 +18,7 @@ use super::account::{Bundle, SignedKey};
 use crate::sandbox::keys::Blob;
 
 /// The type byte of the curve that all keys are on.
-const CURVE: u8 = 5;
+pub(in crate::sandbox) const CURVE: u8 = 5;
 
 /// What a client tells about itself beside its keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ mod api;
 mod guide;
 mod healing;
 mod pairing;
+mod people;
 mod story;
 
 use std::time::Duration;

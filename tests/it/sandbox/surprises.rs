@@ -72,10 +72,7 @@ async fn a_restart_at_once_or_late_after_a_link_is_survived() {
 async fn the_end_of_a_stream_is_no_disconnect() {
     let running = Running::with_phones().await;
     let alice = running.linked(ALICE).await;
-    running
-        .sandbox
-        .create_fault(FaultSpec { phone_number: ALICE.into(), ..FaultSpec::once(FaultKind::StreamEnd) })
-        .unwrap();
+    running.sandbox.create_fault(FaultSpec { phone_number: ALICE.into(), ..FaultSpec::once(FaultKind::StreamEnd) }).unwrap();
     running.phone(ALICE, "gone", |phone| (!phone.devices[0].online).then_some(())).await;
     let mut disconnected = false;
     alice
@@ -130,7 +127,9 @@ async fn an_accepted_send_is_not_a_delivered_message() {
     let strangers = FaultSpec { phone_number: ALICE.into(), count: None, ..FaultSpec::once(FaultKind::RefuseNewChats) };
     let fault = running.sandbox.create_fault(strangers).unwrap();
     alice.client.send_text(Jid::pn(carol), "we have not met").await.unwrap();
-    alice.wait("refused", |event| (matches!(event, Event::ServerAck(ack) if format!("{ack:?}").contains("463"))).then_some(())).await;
+    alice
+        .wait("refused", |event| (matches!(event, Event::ServerAck(ack) if format!("{ack:?}").contains("463"))).then_some(()))
+        .await;
     alice.client.send_text(Jid::pn(BOB), "but we have").await.unwrap();
     running.messages(BOB, "a known chat", |rows| rows.iter().any(|row| row.text == "but we have").then_some(())).await;
     running.sandbox.delete_fault(fault.id).unwrap();
@@ -171,7 +170,9 @@ async fn receipts_are_inactive_until_the_user_is_there() {
     let alice = running.linked(ALICE).await;
     let (mut bob, _, _) = ready(&running, BOB).await;
     let from_device = |node: &Node| {
-        node.tag == "receipt" && node.attrs().optional_jid("from").is_some_and(|from| from.device == 1) && attr(node, "type") != "read"
+        node.tag == "receipt"
+            && node.attrs().optional_jid("from").is_some_and(|from| from.device == 1)
+            && attr(node, "type") != "read"
     };
     alice.client.presence().set_unavailable().await.unwrap();
     running.sandbox.send_message(BOB, ALICE, "nobody looks").await.unwrap();
@@ -195,7 +196,10 @@ async fn the_same_person_comes_by_number_or_by_lid() {
             .wait("the message", |event| match event {
                 Event::Messages(batch) => {
                     let source = &batch.iter().find(|one| one.message.conversation.as_deref() == Some("who am I"))?.info.source;
-                    Some((source.sender.to_non_ad().to_string(), source.sender_alt.as_ref().map(|jid| jid.to_non_ad().to_string())))
+                    Some((
+                        source.sender.to_non_ad().to_string(),
+                        source.sender_alt.as_ref().map(|jid| jid.to_non_ad().to_string()),
+                    ))
                 }
                 _ => None,
             })
@@ -214,15 +218,18 @@ async fn own_copies_and_words_between_own_devices_come_as_messages() {
     running.sandbox.scan_qr(ALICE, &code).await.unwrap();
     // The key of the app state comes as a message from the own phone, with nothing to show.
     let between = |event: &Event| match event {
-        Event::Messages(batch) => {
-            batch.iter().find(|one| one.message.protocol_message.is_set()).map(|one| (one.info.source.is_from_me, one.message.conversation.is_none()))
-        }
+        Event::Messages(batch) => batch
+            .iter()
+            .find(|one| one.message.protocol_message.is_set())
+            .map(|one| (one.info.source.is_from_me, one.message.conversation.is_none())),
         _ => None,
     };
     assert_eq!(client.wait("the key of the app state", between).await, (true, true));
     running.sandbox.send_message(ALICE, BOB, "from my phone").await.unwrap();
     let own = |event: &Event| match event {
-        Event::Messages(batch) => batch.iter().find(|one| one.info.source.is_from_me && one.message.conversation.is_some()).map(|_| ()),
+        Event::Messages(batch) => {
+            batch.iter().find(|one| one.info.source.is_from_me && one.message.conversation.is_some()).map(|_| ())
+        }
         _ => None,
     };
     client.wait("the own copy", own).await;
@@ -248,7 +255,8 @@ async fn receipts_wait_for_an_offline_author_and_name_the_reader_in_groups() {
     let (mut bob, keys, device) = ready(&running, BOB).await;
     let member = el("participant").attr("jid", Jid::pn(ALICE)).build();
     let create = el("create").attr("subject", "Two").children([member]).build();
-    bob.send(el("iq").attr("to", "g.us").attr("id", "g").attr("type", "set").attr("xmlns", "w:g2").children([create]).build()).await;
+    bob.send(el("iq").attr("to", "g.us").attr("id", "g").attr("type", "set").attr("xmlns", "w:g2").children([create]).build())
+        .await;
     let made = bob.wait("the group", |node| node.tag == "iq" && attr(node, "id") == "g").await;
     let group = format!("{}@g.us", attr(child(&made, "group"), "id").trim_end_matches("@g.us"));
     away(&running, BOB, bob).await;
@@ -256,7 +264,8 @@ async fn receipts_wait_for_an_offline_author_and_name_the_reader_in_groups() {
     let common = running.sandbox.send_message(BOB, &group, "together").await.unwrap().id;
     let mut bob = Raw::log_in(running.address, &keys, BOB, device).await;
     bob.make_ready(&keys).await;
-    let receipt = |id: String| move |node: &Node| node.tag == "receipt" && attr(node, "id") == id && attr(node, "type").is_empty();
+    let receipt =
+        |id: String| move |node: &Node| node.tag == "receipt" && attr(node, "id") == id && attr(node, "type").is_empty();
     let first = bob.wait("the receipt of the direct message", receipt(direct)).await;
     assert_eq!((attr(&first, "offline").is_empty(), attr(&first, "participant").as_str()), (false, ""));
     let second = bob.wait("the receipt of the group's message", receipt(common)).await;
@@ -272,7 +281,8 @@ async fn a_new_group_is_told_to_the_absent_before_its_messages() {
     let (mut bob, _, _) = ready(&running, BOB).await;
     let member = el("participant").attr("jid", Jid::pn(ALICE)).build();
     let create = el("create").attr("subject", "Meanwhile").children([member]).build();
-    bob.send(el("iq").attr("to", "g.us").attr("id", "g").attr("type", "set").attr("xmlns", "w:g2").children([create]).build()).await;
+    bob.send(el("iq").attr("to", "g.us").attr("id", "g").attr("type", "set").attr("xmlns", "w:g2").children([create]).build())
+        .await;
     let made = bob.wait("the group", |node| node.tag == "iq" && attr(node, "id") == "g").await;
     let group = format!("{}@g.us", attr(child(&made, "group"), "id").trim_end_matches("@g.us"));
     running.sandbox.send_message(BOB, &group, "you missed it").await.unwrap();
@@ -327,7 +337,8 @@ async fn everybody_has_a_lid() {
     let query = el("query").children([el("contact").build(), el("lid").build(), el("devices").attr("version", "2").build()]);
     let by_text = el("user").children([el("contact").string_content(format!("+{BOB}")).build()]).build();
     let by_jid = el("user").attr("jid", Jid::pn(BOB)).build();
-    let usync = el("usync").attr("sid", "1").attr("mode", "query").attr("context", "background").attr("index", "0").attr("last", "true");
+    let usync =
+        el("usync").attr("sid", "1").attr("mode", "query").attr("context", "background").attr("index", "0").attr("last", "true");
     let usync = usync.children([query.build(), el("list").children([by_text, by_jid]).build()]).build();
     let answer = raw.ask("usync", "get", vec![usync]).await;
     let users = child(child(&answer, "usync"), "list").children().unwrap();
@@ -350,7 +361,8 @@ async fn silent_reading_and_echoes_do_not_reach_the_author() {
     let id = running.sandbox.send_message(BOB, ALICE, "read in silence").await.unwrap().id;
     assert_eq!(alice.text(&mut keys).await, "read in silence");
     alice.send(el("receipt").attr("to", Jid::pn(BOB)).attr("id", id.clone()).attr("type", "read-self").build()).await;
-    let own = second.wait("the own other device learns of it", |node| node.tag == "receipt" && attr(node, "type") == "read-self").await;
+    let own =
+        second.wait("the own other device learns of it", |node| node.tag == "receipt" && attr(node, "type") == "read-self").await;
     assert_eq!(attr(&own, "id"), id);
     alice.send(el("receipt").attr("id", "3AECHO").attr("type", "sender").build()).await;
     let acknowledged = alice.wait("an echo is acknowledged", |node| node.tag == "ack" && attr(node, "id") == "3AECHO").await;
@@ -358,6 +370,7 @@ async fn silent_reading_and_echoes_do_not_reach_the_author() {
     // Everything that Bob's device has heard since then.
     bob.ask("w:p", "get", Vec::new()).await;
     assert!(bob.aside.iter().all(|node| !attr(node, "type").starts_with("read")), "{:?}", bob.aside);
-    let row = running.messages(BOB, "delivered", |rows| rows.first().filter(|row| row.state != MessageState::Sent).cloned()).await;
+    let row =
+        running.messages(BOB, "delivered", |rows| rows.first().filter(|row| row.state != MessageState::Sent).cloned()).await;
     assert_eq!(row.state, MessageState::Delivered);
 }
