@@ -107,9 +107,9 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     }
     let report = report?;
     if json {
-        output::json(&as_json(&report))?
+        output::json(&as_json(&report))?;
     } else {
-        output::sheet(&as_rows(&report))?
+        output::sheet(&as_rows(&report))?;
     }
     let whole = report.refused == 0 && report.delivered == report.sent && report.lost_connections == 0;
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
