@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wacore::download::MediaType;
+use wacore::iq::privacy::{PrivacyCategory, PrivacyValue};
 use wacore::types::call::CallAction;
 use wacore::types::events::{Event, InboundMessage};
 use wacore_binary::Jid;
@@ -105,8 +106,8 @@ async fn a_phone_reads_and_plays_as_its_privacy_allows() {
     running.sandbox.read_messages(BOB, ALICE, &["3ANONE".to_owned()], false).await.unwrap_err();
 
     // Bob tells nobody any more what he reads, but his own device learns of it.
-    let silent = whatsapp_rust::PrivacyCategory::ReadReceipts;
-    bob.client.set_privacy_setting(silent, whatsapp_rust::PrivacyValue::None).await.unwrap();
+    let silent = PrivacyCategory::ReadReceipts;
+    bob.client.set_privacy_setting(silent, PrivacyValue::None).await.unwrap();
     let three = send("three").await;
     running.sandbox.read_messages(BOB, ALICE, &[], false).await.unwrap();
     bob.wait("read by himself", |event| match event {
@@ -201,7 +202,7 @@ async fn a_phone_calls_and_is_declined_hangs_up_and_waits_in_vain() {
     let call = running.sandbox.start_call(BOB, ALICE, true, long).await.unwrap();
     let (id, from, creator, video) = rings().await;
     assert_eq!((id.as_str(), video, call.state), (call.id.as_str(), true, CallState::Ringing));
-    alice.client.reject_call(&id, &from, &creator).await.unwrap();
+    alice.client.voip().reject_call(&id, &from, &creator).await.unwrap();
     state(BOB, &id, CallState::Rejected).await;
     // Alice's own phone stops ringing.
     let own = state(ALICE, &id, CallState::Rejected).await;
