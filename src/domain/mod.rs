@@ -16,5 +16,6 @@ pub mod message;
 pub mod network;
 pub mod pairing_link;
 pub mod principal;
+pub mod range;
 pub mod session;
 pub mod webhook;

@@ -6,6 +6,7 @@ pub mod backfill;
 pub mod contact;
 pub mod event;
 pub mod group;
+pub mod media;
 pub mod message;
 pub mod session;
 pub mod webhook;
