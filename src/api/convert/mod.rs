@@ -4,10 +4,12 @@ pub mod api_key;
 pub mod audit;
 pub mod backfill;
 pub mod contact;
+pub mod content;
 pub mod event;
 pub mod group;
 pub mod media;
 pub mod message;
+pub mod payload;
 pub mod session;
 pub mod webhook;
 
