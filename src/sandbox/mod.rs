@@ -28,8 +28,10 @@
 //! [`PLACEHOLDER`], so that it takes the handshake for known servers (IK) and logs in as the placeholder; the sandbox answers such a
 //! login with pairing. Everything else fails closed: see `tests/it/sandbox/trust.rs`.
 
+pub mod chats;
 pub mod control;
 pub mod fault;
+pub mod history;
 mod journal;
 mod keys;
 pub mod media;

@@ -1,6 +1,8 @@
 //! The control operations over gRPC (and so over REST): a thin conversion around [`Sandbox`].
 
+mod chats;
 mod faults;
+mod history;
 mod media;
 mod passkey;
 

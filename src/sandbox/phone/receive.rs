@@ -111,6 +111,9 @@ impl World {
             if protocol.r#type == Some(protocol_message::Type::APP_STATE_SYNC_KEY_REQUEST) {
                 self.share_app_state_key(&origin.sender);
             }
+            if let Some(request) = protocol.peer_data_operation_request_message.as_option() {
+                self.phone_is_asked_for_data(&origin.sender, id, request);
+            }
             return self.phone_sends_receipt(number, origin, id, Some("peer_msg"));
         }
         self.phone_sends_receipt(number, origin, id, Some("sender"));
