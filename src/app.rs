@@ -41,6 +41,7 @@ use crate::proto::sandbox::fault_service_server::FaultServiceServer;
 use crate::proto::sandbox::history_service_server::HistoryServiceServer;
 use crate::proto::sandbox::phone_chat_service_server::PhoneChatServiceServer;
 use crate::proto::sandbox::media_service_server::MediaServiceServer;
+use crate::proto::sandbox::newsletter_service_server::NewsletterServiceServer;
 use crate::proto::sandbox::passkey_service_server::PasskeyServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
 use crate::rest::render::Renderer;
@@ -441,6 +442,7 @@ fn sandbox_services(routes: Routes, control: Control) -> Routes {
         .add_service(HistoryServiceServer::new(control.clone()))
         .add_service(PhoneChatServiceServer::new(control.clone()))
         .add_service(MediaServiceServer::new(control.clone()))
+        .add_service(NewsletterServiceServer::new(control.clone()))
         .add_service(PasskeyServiceServer::new(control.clone()))
         .add_service(FaultServiceServer::new(control))
 }

@@ -35,6 +35,7 @@ pub mod history;
 mod journal;
 mod keys;
 pub mod media;
+pub mod newsletters;
 pub mod passkey;
 mod phone;
 mod server;

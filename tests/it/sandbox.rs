@@ -8,6 +8,7 @@ mod groups;
 mod history;
 mod media;
 mod messages;
+mod newsletters;
 mod pairing;
 mod restart;
 mod trust;

@@ -4,6 +4,7 @@ mod chats;
 mod faults;
 mod history;
 mod media;
+mod newsletters;
 mod passkey;
 
 use prost_types::Timestamp;

@@ -10,6 +10,7 @@ pub(super) mod history;
 pub(super) mod link;
 pub(super) mod media;
 pub(super) mod message;
+mod newsletter;
 pub(super) mod passkey;
 pub(super) mod peer;
 mod receive;

@@ -44,6 +44,9 @@ impl World {
 
     fn phone_gets_message(&mut self, number: &str, stanza: &Node) {
         let Some(chat) = jid(stanza, "from") else { return };
+        if chat.is_newsletter() {
+            return self.phone_reads_post(number, &chat, stanza);
+        }
         let sender_jid = if chat.is_group() { jid(stanza, "participant") } else { Some(chat.clone()) };
         let Some(sender_jid) = sender_jid else { return };
         let Some(sender) = self.place_of(&sender_jid) else { return };

@@ -2,7 +2,7 @@
 //!
 //! What goes out at linking, in this order: the newest messages of every chat (`INITIAL_BOOTSTRAP`), the names of people
 //! (`PUSH_NAME`), what is younger than [`RECENT`], and what is older (`FULL`). Each kind comes in pieces of at most [`PIECE`] messages
-//! with its progress in percent. Small pieces of the first kinds lie in the notification itself; others are on the media host.
+//! with its progress in percent. A small first piece, and what has no chats in it, lies in the notification itself; others are on the media host.
 
 mod chats;
 mod peer;
@@ -105,7 +105,7 @@ impl World {
             Err(error) => return warn!(%error, "a piece of the history cannot be packed"),
         };
         let small = packed.len() <= INLINE
-            && matches!(piece.sync_type, HistorySyncType::INITIAL_BOOTSTRAP | HistorySyncType::PUSH_NAME);
+            && (piece.conversations.is_empty() || piece.sync_type == HistorySyncType::INITIAL_BOOTSTRAP);
         let mut notification = HistorySyncNotification {
             sync_type: Some(sync_type(piece.sync_type)),
             chunk_order: piece.chunk_order,
