@@ -37,13 +37,6 @@ use crate::proto::gateway::message_service_server::MessageServiceServer;
 use crate::proto::gateway::pairing_service_server::PairingServiceServer;
 use crate::proto::gateway::session_service_server::SessionServiceServer;
 use crate::proto::gateway::webhook_service_server::WebhookServiceServer;
-use crate::proto::sandbox::fault_service_server::FaultServiceServer;
-use crate::proto::sandbox::history_service_server::HistoryServiceServer;
-use crate::proto::sandbox::phone_chat_service_server::PhoneChatServiceServer;
-use crate::proto::sandbox::media_service_server::MediaServiceServer;
-use crate::proto::sandbox::newsletter_service_server::NewsletterServiceServer;
-use crate::proto::sandbox::passkey_service_server::PasskeyServiceServer;
-use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
 use crate::rest::render::Renderer;
 use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
 use crate::sandbox::control::Control;
@@ -255,7 +248,7 @@ pub async fn sandbox(
         })
     });
     let operations = Control::new(sandbox.clone());
-    let routes = sandbox_services(Routes::default(), operations);
+    let routes = operations.add_to(Routes::default());
     let edge = Edge {
         descriptors: proto::DESCRIPTORS,
         routes: with_standard(routes)?,
@@ -403,7 +396,7 @@ fn edge(
     routes = directory::services(routes, service, &ambient);
     if let Some(sandbox) = sandbox {
         let control = Control::new(sandbox);
-        routes = sandbox_services(routes, control);
+        routes = control.add_to(routes);
     }
     let logins = config.login.clone().map(|issuer| Logins::new(issuer, ambient.clone())).transpose()?;
     let authenticator = Authenticator::new(lookup(service.clone(), logins));
@@ -433,18 +426,6 @@ fn edge(
         shutdown: draining,
     };
     edge.build()
-}
-
-/// Adds the simulator's control.
-fn sandbox_services(routes: Routes, control: Control) -> Routes {
-    routes
-        .add_service(SandboxServiceServer::new(control.clone()))
-        .add_service(HistoryServiceServer::new(control.clone()))
-        .add_service(PhoneChatServiceServer::new(control.clone()))
-        .add_service(MediaServiceServer::new(control.clone()))
-        .add_service(NewsletterServiceServer::new(control.clone()))
-        .add_service(PasskeyServiceServer::new(control.clone()))
-        .add_service(FaultServiceServer::new(control))
 }
 
 /// Adds reflection and the standard health service.

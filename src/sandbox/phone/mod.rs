@@ -4,6 +4,7 @@
 //! server's own paths (`distribute`, `relay_receipt`), like any device.
 
 mod app_state;
+mod compose;
 mod content;
 mod group;
 pub(super) mod history;
@@ -13,6 +14,7 @@ pub(super) mod message;
 mod newsletter;
 pub(super) mod passkey;
 pub(super) mod peer;
+mod poll;
 mod receive;
 mod retry;
 mod send;

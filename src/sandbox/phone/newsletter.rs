@@ -6,7 +6,7 @@ use buffa::Message as _;
 use wacore_binary::{Jid, Node};
 use waproto::whatsapp as wa;
 
-use super::content::{describe, stanza_kind};
+use super::content::describe;
 use crate::domain::clock::Time;
 use crate::error::{Error, Result};
 use crate::sandbox::keys::Blob;
@@ -29,7 +29,7 @@ impl World {
             let account = self.accounts.get_mut(number);
             let Some((place, row)) = place.and_then(|place| Some((place, account?.messages.get_mut(&place)?))) else { return };
             match shown.filter(|_| edit != "8") {
-                Some(shown) => (row.shown.text, row.shown.edited) = (shown.text, true),
+                Some(shown) => (row.shown.text, row.shown.edited) = (shown.row.text, true),
                 None => (row.shown.text, row.shown.kind) = (String::new(), "revoked".to_owned()),
             }
             self.touch(crate::sandbox::journal::Key::Message(number.to_owned(), place));
@@ -54,11 +54,11 @@ impl World {
         if describe(content).is_none() {
             return Err(Error::field("text", "nothing that a person could post"));
         }
-        let media = content.image_message.is_set().then(|| "image".to_owned());
+        let media = wacore::send::media_type_from_message(content).map(str::to_owned);
         let post = Post {
             id: self.message_id(),
             at: self.now_secs(),
-            kind: stanza_kind(content).0.to_owned(),
+            kind: wacore::send::stanza_type_from_message(content).to_owned(),
             media,
             content: Blob(content.encode_to_vec()),
             edited: None,

@@ -111,7 +111,9 @@ async fn a_long_collection_comes_as_one_file() {
     assert_eq!(next, (Jid::pn(BOB), false));
     device.client.chat_actions().save_contact(&Jid::pn(BOB), Some("Robert Builder".into()), Some("Robert".into()), false).await.unwrap();
     // A second device gets a new file with all of it; a third one the same.
-    let second = running.linked(ALICE).await;
+    let second = running.client().await;
+    let code = second.qr().await;
+    sandbox.scan_qr(ALICE, &code).await.unwrap();
     second.wait("the contact of the other device", |event| {
         matches!(event, Event::ContactUpdate(it) if it.action.full_name.as_deref() == Some("Robert Builder")).then_some(())
     })

@@ -218,24 +218,37 @@ async fn a_piece_that_expired_comes_again() {
     running.sandbox.generate_history(ALICE, Past { chats: 1, messages: 40, days: 10, seed: 1 }).await.unwrap();
     let gone = FaultSpec { stanza: "media/download/md-msg-hist".into(), count: None, ..FaultSpec::once(FaultKind::MediaGone) };
     let gone = running.sandbox.create_fault(gone).unwrap();
-    let device = linked(&running, ALICE).await;
-    let notice = device
-        .wait("the recent history's notice", |event| match event {
-            Event::Messages(batch) => batch.iter().find_map(|message| {
-                let protocol = message.message.protocol_message.as_option()?;
-                let notice = protocol.history_sync_notification.as_option()?;
-                notice.media_key.clone().map(|key| (message.info.id.clone(), key))
-            }),
-            _ => None,
-        })
-        .await;
+    let device = running.client().await;
+    // The library keeps the notice for itself, so its id is read from the stanza around it.
+    let _raw = device.client.acquire_raw_node_forwarding();
+    let code = device.qr().await;
+    running.sandbox.scan_qr(ALICE, &code).await.unwrap();
+    let mut from_phone = Vec::new();
+    while running.sandbox.list_faults()[0].injected == 0 {
+        let id = device
+            .wait("something from the own phone", |event| match event {
+                Event::RawNode(node) => {
+                    let node = node.get();
+                    let peer = node.get_attr("category").is_some_and(|category| category.as_str() == "peer");
+                    (node.tag == "message" && peer).then(|| node.get_attr("id").unwrap().as_str().into_owned())
+                }
+                Event::Connected(_) => Some(String::new()),
+                _ => None,
+            })
+            .await;
+        from_phone.push(id);
+        if from_phone.len() >= 4 {
+            super::client::eventually("the device tried", || async {
+                (running.sandbox.list_faults()[0].injected > 0).then_some(())
+            })
+            .await;
+        }
+    }
     device.client.wait_for_connected(super::client::PATIENCE).await.unwrap();
-    super::client::eventually("the device tried", || async {
-        (running.sandbox.list_faults()[0].injected > 0).then_some(())
-    })
-    .await;
     running.sandbox.delete_fault(gone.id).unwrap();
-    device.client.send_history_sync_server_error_receipt(&notice.0, &notice.1).await.unwrap();
+    for id in from_phone.iter().filter(|id| !id.is_empty()) {
+        device.client.send_history_sync_server_error_receipt(id, &[7; 32]).await.unwrap();
+    }
     let (piece, _) = piece(&device).await;
     assert_eq!((piece.sync_type, ids(&[piece.clone()]).1), (HistorySyncType::RECENT, 30));
     // The phone sends everything once more when it is told to.

@@ -97,7 +97,7 @@ impl World {
             if row.shown.kind == "reaction" {
                 let target = row.shown.target.as_deref().unwrap_or_default();
                 taken.reactions.entry((&row.shown.chat, target)).or_default().push(row);
-            } else if row.shown.state != MessageState::Undecryptable {
+            } else if row.shown.state != MessageState::Undecryptable && row.shown.kind != "vote" {
                 taken.chats.entry(row.shown.chat.clone()).or_default().push(row);
             }
         }
@@ -194,6 +194,7 @@ impl World {
         let status = match shown.state {
             MessageState::Sent => Status::SERVER_ACK,
             MessageState::Read => Status::READ,
+            MessageState::Played => Status::PLAYED,
             MessageState::Received if shown.read_at.is_some() => Status::READ,
             _ => Status::DELIVERY_ACK,
         };
