@@ -75,6 +75,10 @@ pub struct SandboxOptions {
     pub ws_listen: SocketAddr,
     /// The file that keeps accounts and devices; in memory without one.
     pub state: Option<PathBuf>,
+    /// A world file: who is there from the start.
+    pub world: Option<PathBuf>,
+    /// Where the dice of the world file begin.
+    pub seed: u64,
     /// The api-key of the control API; one is made when it is absent.
     pub api_key: Option<SecretString>,
 }
@@ -228,8 +232,8 @@ pub async fn sandbox(
     ready: impl FnOnce(&SandboxReady),
 ) -> anyhow::Result<ExitCode> {
     let ambient = Ambient::system();
-    let SandboxOptions { listen, ws_listen, state, api_key } = options;
-    let sandbox = Sandbox::open(SandboxConfig { state_file: state, ..SandboxConfig::default() }, ambient.clone()).await?;
+    let SandboxOptions { listen, ws_listen, state, world, seed, api_key } = options;
+    let sandbox = Sandbox::open(SandboxConfig { state_file: state, world, seed, ..SandboxConfig::default() }, ambient.clone()).await?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen {listen}"))?;
     let ws = TcpListener::bind(ws_listen).await.with_context(|| format!("ws-listen {ws_listen}"))?;
     let (control, url) = (listener.local_addr()?, format!("ws://{}/ws/chat", ws.local_addr()?));
@@ -317,9 +321,11 @@ async fn endpoint(
     match &config.network {
         Network::WhatsApp => Ok((Endpoint::WhatsApp { version: config.whatsapp_version }, None)),
         Network::ExternalSandbox { url, key } => Ok((Endpoint::Sandbox(SandboxEndpoint { url: url.clone(), key: *key }), None)),
-        Network::Sandbox { listen } => {
+        Network::Sandbox { listen, world, seed } => {
             let state_file = Some(config.data_dir.join("sandbox.state"));
-            let sandbox = Sandbox::open(SandboxConfig { state_file, ..SandboxConfig::default() }, ambient.clone()).await?;
+            let (world, seed) = (world.clone(), *seed);
+            let config = SandboxConfig { state_file, world, seed, ..SandboxConfig::default() };
+            let sandbox = Sandbox::open(config, ambient.clone()).await?;
             let ws = TcpListener::bind(listen).await.with_context(|| format!("sandbox_listen {listen}"))?;
             let url = format!("ws://{}/ws/chat", ws.local_addr()?);
             tracing::info!(url, "sessions connect to the built-in WhatsApp simulator");

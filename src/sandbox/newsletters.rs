@@ -13,6 +13,9 @@ use crate::domain::clock::Time;
 use crate::domain::jid::phone_digits;
 use crate::error::{Error, Result};
 
+/// The largest picture of a post, in bytes.
+const MAX_PICTURE: usize = 1 << 20;
+
 /// A channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Channel {
@@ -85,6 +88,9 @@ impl Sandbox {
     pub async fn post(&self, number: &str, name: &str, text: &str, picture: &[u8]) -> Result<ChannelPost> {
         if text.is_empty() && picture.is_empty() {
             return Err(Error::field("text", "must not be empty without a picture"));
+        }
+        if picture.len() > MAX_PICTURE {
+            return Err(Error::field("picture", "must have at most 1 MiB"));
         }
         self.in_channel(number, |world, place| {
             let id = world.known_newsletter(name)?.id.clone();

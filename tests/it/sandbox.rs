@@ -17,3 +17,4 @@ mod strangers;
 mod surprises;
 mod trust;
 mod wire;
+mod world;

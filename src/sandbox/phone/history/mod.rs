@@ -26,6 +26,7 @@ use waproto::whatsapp::message::{HistorySyncNotification, ProtocolMessage, proto
 
 use self::chats::Taken;
 pub use self::seed::Past;
+pub(in crate::sandbox) use self::seed::{Remembered, drawn_id};
 use crate::sandbox::server::World;
 use crate::sandbox::server::account::{Account, Place};
 
