@@ -1,12 +1,15 @@
 //! The sandbox, driven by the real client library over a real socket.
 
 mod acts;
+mod app_state;
 mod client;
 mod contacts;
 mod faults;
 mod groups;
+mod history;
 mod media;
 mod messages;
+mod newsletters;
 mod pairing;
 mod people;
 mod raw;
@@ -15,3 +18,4 @@ mod strangers;
 mod surprises;
 mod trust;
 mod wire;
+mod world;

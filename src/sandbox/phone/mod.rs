@@ -5,14 +5,17 @@
 
 mod act;
 pub(super) mod call;
+mod app_state;
 mod compose;
 mod content;
 mod file;
 mod group;
+pub(super) mod history;
 pub(super) mod link;
 pub(super) mod media;
 pub(super) mod message;
 mod number;
+mod newsletter;
 pub(super) mod passkey;
 pub(super) mod peer;
 mod poll;
