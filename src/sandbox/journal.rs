@@ -25,6 +25,7 @@ use super::phone::message::Stored;
 use super::server::World;
 use super::server::account::{Account, Bundle, Device, Place};
 use super::server::app_state::Collection;
+use super::server::prekeys::PREKEY_BLOCK;
 use super::server::queue::Queued;
 use wacore_libsignal::protocol::{SenderKeyRecord, SessionRecord};
 
@@ -41,8 +42,10 @@ pub(super) enum Key {
     Account(String),
     /// A device: number, id.
     Device(String, u16),
-    /// A device's published keys.
+    /// A device's published keys, without one-time prekeys.
     Bundle(String, u16),
+    /// A one-time prekey that a device published: number, device, id.
+    Offered(String, u16, u32),
     /// A stanza in a device's queue.
     Queued(String, u16, u64),
     /// The private half of a phone's one-time prekey.
@@ -210,6 +213,8 @@ impl World {
             for (id, device) in &account.devices {
                 keys.push(Key::Device(number.clone(), *id));
                 keys.push(Key::Bundle(number.clone(), *id));
+                let offered = device.bundle.iter().flat_map(|bundle| bundle.one_time.keys());
+                keys.extend(offered.map(|key| Key::Offered(number.clone(), *id, *key)));
                 keys.extend(device.queue.keys().map(|place| Key::Queued(number.clone(), *id, *place)));
             }
         }
@@ -225,6 +230,10 @@ impl World {
             Key::Account(number) => account(number).map(serde_json::to_value),
             Key::Device(number, id) => device(number, id).map(serde_json::to_value),
             Key::Bundle(number, id) => device(number, id).and_then(|device| device.bundle.as_ref()).map(serde_json::to_value),
+            Key::Offered(number, id, key) => {
+                let bundle = device(number, id).and_then(|device| device.bundle.as_ref());
+                bundle.and_then(|bundle| bundle.one_time.get(key)).map(serde_json::to_value)
+            }
             Key::Queued(number, id, place) => {
                 device(number, id).and_then(|device| device.queue.get(place)).map(serde_json::to_value)
             }
@@ -258,6 +267,7 @@ impl World {
             Key::Account(_) => {
                 let mut account: Account = serde_json::from_value(value)?;
                 account.next_message = 1;
+                account.next_prekey = account.next_prekey.saturating_add(PREKEY_BLOCK);
                 self.insert_account(account);
             }
             Key::Device(number, id) => {
@@ -271,6 +281,12 @@ impl World {
                 let bundle: Bundle = serde_json::from_value(value)?;
                 if let Some(device) = self.device_mut(&Place { number: number.clone(), device: *id }) {
                     device.bundle = Some(bundle);
+                }
+            }
+            Key::Offered(number, id, key) => {
+                let place = Place { number: number.clone(), device: *id };
+                if let Some(bundle) = self.device_mut(&place).and_then(|device| device.bundle.as_mut()) {
+                    bundle.one_time.insert(*key, serde_json::from_value(value)?);
                 }
             }
             Key::Queued(number, id, place) => {

@@ -1,6 +1,6 @@
 //! Arbitrary and damaged stanzas into the router of a small world: nothing panics, what must hold holds, and the world still serves.
 //!
-//! 256 worlds by default; `PROPTEST_CASES=100000 cargo test --lib sandbox::server::fuzz` takes longer.
+//! 48 worlds by default; `PROPTEST_CASES=100000 cargo test --lib sandbox::server::fuzz` takes longer.
 
 use std::collections::BTreeMap;
 
@@ -578,7 +578,15 @@ fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
     prop::collection::vec((0usize..3, step), 1..24)
 }
 
+/// As many worlds as the environment says, else a bounded number: each takes a tenth of a second in a debug build.
+fn config() -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig::with_cases(asked.unwrap_or(48))
+}
+
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn the_router_survives_whatever_clients_say(steps in steps()) {
         let mut small = Small::new();
