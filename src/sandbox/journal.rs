@@ -27,6 +27,7 @@ use super::server::World;
 use super::server::account::{Account, Bundle, Device, Place};
 use super::server::app_state::Collection;
 use super::server::newsletter::Post;
+use super::server::prekeys::PREKEY_BLOCK;
 use super::server::queue::Queued;
 use wacore_libsignal::protocol::{SenderKeyRecord, SessionRecord};
 
@@ -43,8 +44,10 @@ pub(super) enum Key {
     Account(String),
     /// A device: number, id.
     Device(String, u16),
-    /// A device's published keys.
+    /// A device's published keys, without one-time prekeys.
     Bundle(String, u16),
+    /// A one-time prekey that a device published: number, device, id.
+    Offered(String, u16, u32),
     /// A stanza in a device's queue.
     Queued(String, u16, u64),
     /// The private half of a phone's one-time prekey.
@@ -229,6 +232,8 @@ impl World {
         for (id, device) in &account.devices {
             keys.push(Key::Device(number.to_owned(), *id));
             keys.push(Key::Bundle(number.to_owned(), *id));
+            let offered = device.bundle.iter().flat_map(|bundle| bundle.one_time.keys());
+            keys.extend(offered.map(|key| Key::Offered(number.to_owned(), *id, *key)));
             keys.extend(device.queue.keys().map(|place| Key::Queued(number.to_owned(), *id, *place)));
         }
         keys
@@ -243,6 +248,10 @@ impl World {
             Key::Account(number) => account(number).map(serde_json::to_value),
             Key::Device(number, id) => device(number, id).map(serde_json::to_value),
             Key::Bundle(number, id) => device(number, id).and_then(|device| device.bundle.as_ref()).map(serde_json::to_value),
+            Key::Offered(number, id, key) => {
+                let bundle = device(number, id).and_then(|device| device.bundle.as_ref());
+                bundle.and_then(|bundle| bundle.one_time.get(key)).map(serde_json::to_value)
+            }
             Key::Queued(number, id, place) => {
                 device(number, id).and_then(|device| device.queue.get(place)).map(serde_json::to_value)
             }
@@ -284,6 +293,7 @@ impl World {
                 for call in account.calls.iter_mut().filter(|call| call.state == CallState::Ringing) {
                     call.state = CallState::Ended;
                 }
+                account.next_prekey = account.next_prekey.saturating_add(PREKEY_BLOCK);
                 self.insert_account(account);
             }
             Key::Device(number, id) => {
@@ -297,6 +307,12 @@ impl World {
                 let bundle: Bundle = serde_json::from_value(value)?;
                 if let Some(device) = self.device_mut(&Place { number: number.clone(), device: *id }) {
                     device.bundle = Some(bundle);
+                }
+            }
+            Key::Offered(number, id, key) => {
+                let place = Place { number: number.clone(), device: *id };
+                if let Some(bundle) = self.device_mut(&place).and_then(|device| device.bundle.as_mut()) {
+                    bundle.one_time.insert(*key, serde_json::from_value(value)?);
                 }
             }
             Key::Queued(number, id, place) => {

@@ -29,6 +29,16 @@
 //! is given the sandbox's static key beforehand, as the cached certificate chain of its device, together with the number
 //! [`PLACEHOLDER`], so that it takes the handshake for known servers (IK) and logs in as the placeholder; the sandbox answers such a
 //! login with pairing. Everything else fails closed: see `tests/it/sandbox/trust.rs`.
+//!
+//! Clients of other authors that are told not to check the certificate come by XX and register by themselves (`server/registration`);
+//! what they register is checked as the real server would: see `tests/it/sandbox/strangers.rs`.
+//!
+//! # Whom nobody trusts
+//!
+//! Anybody may connect, so everything that a peer can make large has an end: connections (`max_connections`), the handshake's time and
+//! size, frames (small until the login), stanzas once unpacked, what waits for a peer that does not read (in number and in bytes), what a
+//! device leaves in its queue (in number), and the names that the report of unknown questions keeps. What cannot be read ends its own connection and
+//! nothing else: `tests/it/sandbox/wire.rs`, and the fuzzers in `server/fuzz` and `wire/node`.
 
 pub mod chats;
 pub mod control;

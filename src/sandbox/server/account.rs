@@ -1,6 +1,6 @@
 //! Accounts, their devices and keys: what the server knows of each, and what the simulated phone of each keeps.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use wacore_binary::Jid;
@@ -37,8 +37,10 @@ pub(in crate::sandbox) struct Bundle {
     pub(in crate::sandbox) identity: Blob,
     /// The signed prekey.
     pub(in crate::sandbox) signed: SignedKey,
-    /// The one-time prekeys that are left: id (3 bytes on the wire) and key. Each is handed out once.
-    pub(in crate::sandbox) one_time: VecDeque<(u32, Blob)>,
+    /// The one-time prekeys that are left, by id (3 bytes on the wire). Each is handed out once, lowest first. The journal keeps each
+    /// by itself, because there are hundreds and they go one by one.
+    #[serde(skip)]
+    pub(in crate::sandbox) one_time: BTreeMap<u32, Blob>,
 }
 
 /// A published signed prekey.

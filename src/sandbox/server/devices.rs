@@ -124,6 +124,9 @@ impl World {
             self.touch(Key::Queued(place.number.clone(), place.device, *number));
         }
         self.touch(Key::Bundle(place.number.clone(), place.device));
+        for id in device.bundle.iter().flat_map(|bundle| bundle.one_time.keys()) {
+            self.touch(Key::Offered(place.number.clone(), place.device, *id));
+        }
         self.touch_device(place);
         self.devices_changed(&place.number, "remove", place.device);
         if let Some(connection) = device.online.and_then(|id| self.connections.get_mut(&id)) {

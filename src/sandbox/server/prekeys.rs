@@ -16,6 +16,15 @@ use crate::sandbox::wire::node::{SERVER, child_bytes, children, el, jid};
 /// Below this many one-time prekeys a device is asked for more.
 const LOW: usize = 10;
 
+/// Ids have three bytes on the wire.
+const MAX_ID: u32 = 0x00ff_ffff;
+
+/// No device has more one-time prekeys than this; clients publish 812 at a time.
+const MAX_PREKEYS: usize = 5000;
+
+/// After a restart a phone's prekeys go on at least this far behind the last number that is on disk.
+pub(in crate::sandbox) const PREKEY_BLOCK: u32 = 100;
+
 /// What one fetch gives: everything to start a session with a device.
 pub(in crate::sandbox) struct Offer {
     pub(in crate::sandbox) registration_id: u32,
@@ -40,10 +49,10 @@ impl World {
         hash.update(&bundle.identity.0);
         hash.update(&bundle.signed.key.0);
         hash.update(&bundle.signed.signature.0);
-        for (_, key) in &bundle.one_time {
+        for key in bundle.one_time.values() {
             hash.update(&key.0);
         }
-        let ids = bundle.one_time.iter().map(|(id, _)| el("id").bytes(three(*id)).build());
+        let ids = bundle.one_time.keys().map(|id| el("id").bytes(three(*id)).build());
         Ok(vec![
             el("digest")
                 .children([
@@ -71,13 +80,19 @@ impl World {
         if device.identity.0 != identity || !signed_by(&identity, &signed) {
             return Err((406, "not-acceptable"));
         }
-        let mut one_time = device.bundle.take().map(|bundle| bundle.one_time).unwrap_or_default();
-        one_time.retain(|(id, _)| fresh.iter().all(|(new, _)| new != id));
+        let mut one_time = device.bundle.as_ref().map(|bundle| bundle.one_time.clone()).unwrap_or_default();
+        let ids: Vec<u32> = fresh.iter().map(|(id, _)| *id).collect();
         one_time.extend(fresh);
+        if one_time.len() > MAX_PREKEYS {
+            return Err((406, "not-acceptable"));
+        }
         let bundle = Bundle { registration_id: u32::from_be_bytes(registration), identity: Blob(identity), signed, one_time };
         device.bundle = Some(bundle);
         let greet = !device.has_app_state_key;
         self.touch(Key::Bundle(place.number.clone(), place.device));
+        for id in ids {
+            self.touch(Key::Offered(place.number.clone(), place.device, id));
+        }
         if greet {
             self.phone_greets(place);
         }
@@ -121,9 +136,9 @@ impl World {
         let signed_identity = Some(device.signed_identity.0.clone()).filter(|bytes| !bytes.is_empty());
         let online = device.online;
         let bundle = device.bundle.as_mut()?;
-        let one_time = if spent { None } else { bundle.one_time.pop_front() };
+        let one_time = if spent { None } else { bundle.one_time.pop_first() };
         let one_time = one_time.map(|(id, key)| (id, key.0));
-        let left = bundle.one_time.len();
+        let (left, taken) = (bundle.one_time.len(), one_time.as_ref().map(|(id, _)| *id));
         let offer = Offer {
             registration_id: bundle.registration_id,
             identity: bundle.identity.0.clone(),
@@ -131,7 +146,9 @@ impl World {
             one_time,
             signed_identity,
         };
-        self.touch(Key::Bundle(place.number.clone(), place.device));
+        if let Some(id) = taken {
+            self.touch(Key::Offered(place.number.clone(), place.device, id));
+        }
         if let Some(connection) = online.filter(|_| left == LOW) {
             let count = el("count").attr("value", left.to_string()).build();
             let low = el("notification")
@@ -150,8 +167,8 @@ impl World {
     fn mint_offer(&mut self, number: &str) -> Option<Offer> {
         let secret = Secret::generate(&self.ambient);
         let account = self.accounts.get_mut(number)?;
-        let id = account.next_prekey;
-        account.next_prekey = if id >= 0x00ff_ffff { 1 } else { id + 1 };
+        let id = Some(account.next_prekey).filter(|id| *id <= MAX_ID).unwrap_or(1);
+        account.next_prekey = id + 1;
         let key = secret.public().to_vec();
         account.prekeys.insert(id, secret);
         let offer = Offer {
@@ -165,7 +182,10 @@ impl World {
             one_time: Some((id, key)),
             signed_identity: None,
         };
-        self.touch_account(number);
+        // The account is large and prekeys are many: the journal hears of the next number now and then, and a restart skips the rest.
+        if id % PREKEY_BLOCK == 1 {
+            self.touch_account(number);
+        }
         self.touch(Key::OneTime(number.to_owned(), id));
         Some(offer)
     }

@@ -6,7 +6,7 @@
 //!
 //! [`PLACEHOLDER`]: crate::sandbox::PLACEHOLDER
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use buffa::Message as _;
 use bytes::Buf as _;
@@ -63,7 +63,7 @@ pub(super) fn check(data: &wa::client_payload::DevicePairingRegistrationData) ->
     let properties = data.device_props.as_deref().and_then(|bytes| wa::DeviceProps::decode_from_slice(bytes).ok());
     let properties = properties.ok_or("device properties")?;
     Ok(Registered {
-        keys: Bundle { registration_id, identity: Blob(identity.to_vec()), signed, one_time: VecDeque::new() },
+        keys: Bundle { registration_id, identity: Blob(identity.to_vec()), signed, one_time: BTreeMap::new() },
         properties: Properties {
             os: properties.os.unwrap_or_default().chars().take(100).collect(),
             platform: properties.platform_type.map(|kind| format!("{kind:?}")).unwrap_or_default(),

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use bytes::{Buf as _, Bytes, BytesMut};
 use flate2::read::ZlibDecoder;
 use wacore_binary::builder::NodeBuilder;
-use wacore_binary::{Jid, Node, NodeContent, OwnedNodeRef};
+use wacore_binary::{Jid, Node, NodeContent, NodeValue, OwnedNodeRef, Server};
 
 /// The server's own address.
 pub(in crate::sandbox) const SERVER: &str = "s.whatsapp.net";
@@ -53,8 +53,56 @@ pub(in crate::sandbox) fn children(node: &Node) -> &[Node] {
 }
 
 /// A stanza as it goes over the wire and into the journal.
+///
+/// The library writes every text with an `@` as an address, and its readers refuse addresses on servers that they do not know: a name
+/// like `Shop @ Mall` would make the whole stanza unreadable. As content such a text goes as bytes; as an attribute its `@` becomes `＠`.
 pub(in crate::sandbox) fn pack(node: &Node) -> Result<Vec<u8>, wacore_binary::error::BinaryError> {
-    wacore_binary::marshal::marshal(node)
+    if is_readable(node) {
+        return wacore_binary::marshal::marshal(node);
+    }
+    let mut readable = node.clone();
+    make_readable(&mut readable);
+    wacore_binary::marshal::marshal(&readable)
+}
+
+/// Whether this text would be taken for an address that is none.
+fn looks_like_address(text: &str) -> bool {
+    text.split_once('@').is_some_and(|(_, server)| Server::try_from(server).is_err())
+}
+
+fn is_readable(node: &Node) -> bool {
+    let attributes = node.attrs.0.iter();
+    let plain = attributes.filter_map(|(_, value)| if let NodeValue::String(text) = value { Some(text) } else { None });
+    let content = match &node.content {
+        Some(NodeContent::String(text)) => !looks_like_address(text),
+        Some(NodeContent::Nodes(children)) => children.iter().all(is_readable),
+        _ => true,
+    };
+    let names = std::iter::once(node.tag.as_ref()).chain(node.attrs.0.iter().map(|(name, _)| name.as_ref()));
+    content && !plain.into_iter().any(|text| looks_like_address(text)) && !names.into_iter().any(looks_like_address)
+}
+
+fn make_readable(node: &mut Node) {
+    if looks_like_address(&node.tag) {
+        node.tag = node.tag.replace('@', "＠").into();
+    }
+    for (name, value) in &mut node.attrs.0 {
+        if looks_like_address(name) {
+            *name = name.replace('@', "＠").into();
+        }
+        if let NodeValue::String(text) = value
+            && looks_like_address(text)
+        {
+            *text = text.replace('@', "＠").into();
+        }
+    }
+    match &mut node.content {
+        Some(NodeContent::Nodes(children)) => children.iter_mut().for_each(make_readable),
+        Some(NodeContent::String(text)) if looks_like_address(text) => {
+            node.content = Some(NodeContent::Bytes(text.as_bytes().to_vec()));
+        }
+        _ => {}
+    }
 }
 
 /// Why bytes are no stanza.
@@ -125,6 +173,18 @@ mod tests {
         assert!(bomb.len() < 100_000, "small on the wire");
         assert!(matches!(unpack(bomb), Err(Unreadable::Packed)));
         assert!(matches!(unpack(BytesMut::new()), Err(Unreadable::Empty)));
+    }
+
+    #[test]
+    fn texts_that_look_like_addresses_can_be_read() {
+        let stanza = el("message").attr("notify", "Shop @ Mall").attr("from", Jid::pn("5511900000001"));
+        let stanza = stanza.children([el("body").string_content("me@home").build()]).build();
+        let read = unpack(BytesMut::from(pack(&stanza).unwrap().as_slice())).unwrap();
+        assert_eq!(
+            (attr(&read, "notify").as_str(), attr(&read, "from").as_str()),
+            ("Shop ＠ Mall", "5511900000001@s.whatsapp.net")
+        );
+        assert_eq!(child_bytes(&read, "body").unwrap(), b"me@home");
     }
 
     #[test]

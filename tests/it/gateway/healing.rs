@@ -20,6 +20,7 @@ on_both_engines!(
     what_is_delivered_twice_is_one_message,
     a_damaged_message_comes_once_after_a_retry,
     an_ended_stream_and_a_busy_server_are_blips,
+    a_schedule_of_faults_loses_nothing,
 );
 
 const SHOP: &str = "6281200000001";
@@ -272,5 +273,47 @@ async fn an_ended_stream_and_a_busy_server_are_blips(home: Home) {
         gateway.until(&format!("/sandbox/v1/phones/{SHOP}"), "online, all acknowledged", online).await;
     }
     assert!(states(&gateway).await.iter().all(|state| !state.starts_with("failed")));
+    gateway.stop().await;
+}
+
+/// Things go wrong by lot while people write: at the end everything is there, once.
+async fn a_schedule_of_faults_loses_nothing(home: Home) {
+    let gateway = home.start().await;
+    gateway.paired(SHOP).await;
+    gateway.phone(BUDI).await;
+    let asked = json!({
+        "kinds": ["drop", "stall", "stream_end", "stream_error", "duplicate", "reorder", "redeliver", "late_iq", "corrupt"],
+        "phoneNumbers": [SHOP], "intervalMs": 300, "runMs": 8000, "durationMs": 150, "seed": 11,
+    });
+    let schedule = gateway.post("/sandbox/v1/fault-schedules", asked).await;
+    let path = format!("/sandbox/v1/fault-schedules/{}", schedule["id"].as_str().unwrap());
+    assert_eq!((&schedule["accounts"], &schedule["running"]), (&json!(1), &json!(true)), "{schedule}");
+    let sum = |schedule: &Value, what: &str| {
+        let counts = schedule["counts"].as_array().unwrap().iter();
+        counts.map(|count| count[what].as_i64().unwrap()).sum::<i64>()
+    };
+    let (mut texts, mut seen) = (Vec::new(), 0);
+    loop {
+        let text = format!("m{:03}", texts.len());
+        write(&gateway, &text).await;
+        texts.push(text);
+        let more = |schedule: &Value| sum(schedule, "due") > seen || schedule["running"] == false;
+        let now = gateway.until(&path, "the next fault", more).await;
+        seen = sum(&now, "due");
+        if now["running"] == false {
+            break;
+        }
+    }
+    let report = gateway.get(&path).await;
+    assert!(texts.len() > 5 && sum(&report, "injected") > 5, "{report}");
+    assert_eq!(report["injections"].as_array().unwrap().len(), usize::try_from(sum(&report, "injected")).unwrap());
+    let (status, _) = gateway.call_as(Some(KEY), "DELETE", &path, None).await;
+    assert_eq!(status, 204);
+    assert_eq!(gateway.get("/sandbox/v1/fault-schedules").await["data"], json!([]));
+    write(&gateway, "peace").await;
+    texts.push("peace".to_owned());
+    let mut got = received(&gateway, texts.len()).await;
+    got.sort();
+    assert_eq!(got, texts);
     gateway.stop().await;
 }

@@ -1,4 +1,21 @@
 //! Faults on command, as the real client library meets them. What a whole gateway makes of them: `tests/it/gateway/healing.rs`.
+//!
+//! | fault | healing is shown by |
+//! |---|---|
+//! | `drop`, `half_open`, `replaced`, `stream_end`, `stream_error` (503, 515) | `gateway::healing`: `a_dropped_socket_is_a_blip`, `a_half_open_socket_is_noticed`, `a_replaced_session_stays_away`, `an_ended_stream_and_a_busy_server_are_blips` |
+//! | `stall`, `slow` | `a_slow_or_stalled_connection_still_brings_everything` |
+//! | `device_removed` | `a_removal_that_the_account_knows_nothing_of` |
+//! | `refuse_login` (401, 402, 405), `ignore_login` | `gateway::healing`: `a_refused_login_is_a_lost_pairing`, `a_ban_ends_some_day`, `an_outdated_client_stops`, `an_unanswered_login_is_tried_again` |
+//! | `ignore_iq`, `late_iq`, `refuse_iq` | `answers_come_late_or_not_or_refused` |
+//! | `refuse_message` (463, 479), `refuse_new_chats` | `gateway::healing::a_refused_message_has_a_typed_error`, `surprises::an_accepted_send_is_not_a_delivered_message` |
+//! | `corrupt` | `gateway::healing::a_damaged_message_comes_once_after_a_retry`, `groups::a_damaged_group_message_is_asked_for_again` |
+//! | `duplicate`, `reorder`, `redeliver` | `deliveries_come_twice_and_out_of_order`, `gateway::healing::what_is_delivered_twice_is_one_message` |
+//! | `no_prekeys` | `without_one_time_prekeys_a_session_begins_all_the_same` |
+//! | `app_state_conflict` | `contacts::a_change_of_the_app_state_reaches_the_other_devices` |
+//! | `expired_qr`, `no_qr` | `codes_that_have_expired_link_nothing`, `gateway::healing::codes_that_ran_out_are_no_loop` |
+//! | `restart` | `surprises::a_restart_at_once_or_late_after_a_link_is_survived` |
+//! | `media_…` | `media::files_come_late_in_part_damaged_or_not_at_all` |
+//! | a schedule of many | `gateway::healing::a_schedule_of_faults_loses_nothing` |
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +24,7 @@ use wacore_binary::Jid;
 use whatsapp_gateway::sandbox::MessageState;
 use whatsapp_gateway::sandbox::fault::{FaultKind, FaultSpec};
 
-use super::client::{ALICE, BOB, Running};
+use super::client::{ALICE, BOB, Peer, Running};
 
 fn once(kind: FaultKind) -> FaultSpec {
     FaultSpec { phone_number: ALICE.into(), ..FaultSpec::once(kind) }
@@ -119,6 +136,20 @@ async fn codes_that_have_expired_link_nothing() {
     let refused = running.sandbox.scan_qr(ALICE, &code).await.unwrap_err();
     assert!(refused.to_string().contains("not valid any more"), "{refused}");
     assert_eq!(struck(&running), [1]);
+}
+
+/// The client is told that it was removed, and gives up; its account still has it, so it can come back.
+#[tokio::test]
+async fn a_removal_that_the_account_knows_nothing_of() {
+    let running = Running::with_phones().await;
+    let alice = running.linked(ALICE).await;
+    running.sandbox.create_fault(once(FaultKind::DeviceRemoved)).unwrap();
+    alice.wait("logged out", |event| matches!(event, Event::LoggedOut(out) if !out.on_connect).then_some(())).await;
+    let backend = alice.stop().await;
+    let again = Peer::new(running.address, backend, None).await;
+    again.connected().await;
+    running.sandbox.send_message(BOB, ALICE, "back").await.unwrap();
+    again.text("back").await;
 }
 
 /// The same seed strikes the same stanzas; another one strikes others.
