@@ -1,5 +1,6 @@
 //! The composition root: builds the rooms and shuts them down in order.
 
+mod account;
 mod directory;
 
 use std::net::SocketAddr;
@@ -397,6 +398,7 @@ fn edge(
         .add_service(AdminServiceServer::new(admin::Admin(service.clone())))
         .add_service(WebhookServiceServer::new(webhooks::Webhooks(service.clone())));
     routes = directory::services(routes, service, &ambient);
+    routes = account::services(routes, service);
     if let Some(sandbox) = sandbox {
         let control = Control::new(sandbox);
         routes = sandbox_services(routes, control);

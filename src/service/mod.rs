@@ -10,10 +10,13 @@ pub mod event;
 pub mod group;
 pub mod group_member;
 mod key_cache;
+pub mod label;
 pub mod message;
 pub mod pairing;
 pub mod pairing_link;
 pub mod passkey;
+pub mod presence;
+pub mod profile;
 pub mod session;
 pub mod webhook;
 

@@ -16,6 +16,7 @@ mod event;
 mod gateway;
 mod group;
 mod identity;
+mod label;
 mod lease;
 mod message;
 mod migrate;
