@@ -18,6 +18,7 @@ mod group;
 mod identity;
 mod label;
 mod lease;
+mod media;
 mod message;
 mod migrate;
 mod open;
