@@ -62,6 +62,9 @@ const DEFAULT_ORGANIZATION: &str = "org_default";
 /// Where pairing links lead.
 const PAIR: &str = "/pair/";
 
+/// Where uploaded backups lie until they are merged, in the data folder.
+const IMPORTS: &str = "imports";
+
 /// How often a gateway says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -173,6 +176,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         hub,
         supervisor: supervisor.clone(),
         webhooks: Webhooks { cipher, sender },
+        imports: config.data_dir.join(IMPORTS),
         ambient: ambient.clone(),
         gateway: gateway.clone(),
         public_url: config.public_url.clone().unwrap_or_else(|| format!("http://{address}")),
@@ -193,6 +197,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         Ok(())
     });
     let draining = lifecycle.draining();
+    account::start_imports(lifecycle, &db, config.data_dir.join(IMPORTS), &config.gateway_id, &ambient);
     lifecycle.spawn_vital("backfills", async move {
         backfills.run(draining).await;
         Ok(())

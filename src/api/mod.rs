@@ -8,6 +8,8 @@ pub mod api_keys;
 pub mod attempts;
 pub mod auth;
 pub mod backfill;
+pub mod backup;
+pub mod channels;
 pub mod contacts;
 pub mod convert;
 pub mod events;

@@ -3,6 +3,8 @@
 pub mod api_key;
 pub mod audit;
 pub mod backfill;
+pub mod backup;
+pub mod channel;
 pub mod clock;
 pub mod content;
 pub mod event;

@@ -9,6 +9,7 @@
 mod api_key;
 mod audit;
 mod backfill;
+mod backup;
 pub mod cipher;
 mod driver;
 mod error;

@@ -315,14 +315,28 @@ impl Sender {
     /// Sends a text under the given id and waits for the server's answer; `None` when it did not answer within `limit`. Sending the
     /// same id again is harmless: recipients show one message.
     pub async fn send_text(&self, to: &Address, wa_message_id: &str, text: &str, limit: Duration) -> anyhow::Result<Option<Ack>> {
+        let options = SendOptions::default().with_message_id(wa_message_id);
+        let sending = async {
+            let sent = Box::pin(self.client.send_message_with_options(outgoing::jid(to), outgoing::text(text), options)).await;
+            sent.map(drop).map_err(anyhow::Error::from)
+        };
+        self.answered(wa_message_id, limit, sending).await
+    }
+
+    /// Runs what gives a message to WhatsApp, and waits for the server's answer to it; `None` when it did not answer within `limit`.
+    pub(super) async fn answered<E>(
+        &self,
+        wa_message_id: &str,
+        limit: Duration,
+        sending: impl Future<Output = Result<(), E>>,
+    ) -> Result<Option<Ack>, E> {
         let (waiter, answer) = oneshot::channel();
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner).insert(wa_message_id.to_owned(), waiter);
         // However this call ends, nobody waits afterwards.
         let _forget = Forget { waiters: self.waiters.clone(), id: wa_message_id.to_owned() };
-        let options = SendOptions::default().with_message_id(wa_message_id);
         let work = async {
-            Box::pin(self.client.send_message_with_options(outgoing::jid(to), outgoing::text(text), options)).await?;
-            anyhow::Ok(answer.await.ok())
+            sending.await?;
+            Ok(answer.await.ok())
         };
         tokio::time::timeout(limit, work).await.unwrap_or(Ok(None))
     }
