@@ -2,6 +2,7 @@
 
 mod account;
 mod directory;
+mod media;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -62,9 +63,6 @@ const DEFAULT_ORGANIZATION: &str = "org_default";
 
 /// Where pairing links lead.
 const PAIR: &str = "/pair/";
-
-/// Where uploaded backups lie until they are merged, in the data folder.
-const IMPORTS: &str = "imports";
 
 /// How often a gateway says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -154,7 +152,10 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     let gateway = config.gateway_id.clone();
     let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher.clone(), gateway.clone(), timing);
     let supervisor = Supervisor::new(context);
-    let sender = Sender::new(egress::Guard::new(config.egress_allow.clone())?, renderer()?, ambient.clone());
+    let guard = egress::Guard::new(config.egress_allow.clone())?;
+    let media = media::open(&config, &db, &log, &cipher, guard.clone(), &ambient).await?;
+    let files = media.files.clone();
+    let sender = Sender::new(guard, renderer()?, ambient.clone());
     let workers = Workers {
         db: db.clone(),
         log: log.clone(),
@@ -176,8 +177,9 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         log,
         hub,
         supervisor: supervisor.clone(),
+        media,
         webhooks: Webhooks { cipher, sender },
-        imports: config.data_dir.join(IMPORTS),
+        imports: account::imports(&config.data_dir),
         ambient: ambient.clone(),
         gateway: gateway.clone(),
         public_url: config.public_url.clone().unwrap_or_else(|| format!("http://{address}")),
@@ -193,12 +195,17 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     lifecycle.spawn_vital("heartbeat", heartbeat(db.clone(), ambient.clone(), row, lifecycle.draining()));
     lifecycle.spawn_vital("pruner", prune(db.clone(), ambient.clone(), config.event_retention, lifecycle.draining()));
     let draining = lifecycle.draining();
+    lifecycle.spawn_vital("files", async move {
+        files.sweep_until(draining).await;
+        Ok(())
+    });
+    let draining = lifecycle.draining();
     lifecycle.spawn_vital("webhooks", async move {
         workers.run(draining).await;
         Ok(())
     });
     let draining = lifecycle.draining();
-    account::start_imports(lifecycle, &db, config.data_dir.join(IMPORTS), &config.gateway_id, &ambient);
+    account::start_imports(lifecycle, &db, account::imports(&config.data_dir), &config.gateway_id, &ambient);
     lifecycle.spawn_vital("backfills", async move {
         backfills.run(draining).await;
         Ok(())
@@ -224,7 +231,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     if let Some(phone) = config.admin_phone {
         let (service, draining) = (service.clone(), lifecycle.draining());
         lifecycle.spawn_vital("admin session", async move {
-            draining.run_until_cancelled(admin_session(service, phone)).await;
+            draining.run_until_cancelled(account::admin_session(service, phone)).await;
             draining.cancelled().await;
             Ok(())
         });
@@ -367,25 +374,6 @@ async fn bootstrap(service: &Service, config: &Config) -> anyhow::Result<()> {
         eprintln!("\n  The first api-key, shown this once and kept in {}:\n\n      {secret}\n", path.display());
     }
     Ok(())
-}
-
-/// Sets up the platform's own session, and tells how to link it as long as it is not.
-async fn admin_session(service: Service, phone: String) {
-    match service.admin_session(&OrganizationId::new(DEFAULT_ORGANIZATION), &phone).await {
-        Ok((session, Some(code))) => {
-            // Like the first key: for whoever starts the program, not for the log.
-            #[expect(clippy::print_stderr, reason = "the code is shown to whoever starts the program")]
-            {
-                eprintln!(
-                    "\n  To link the platform's own WhatsApp, type this code on the phone +{phone} (Linked devices, Link with phone\n  \
-                     number) within three minutes:\n\n      {}\n\n  Later: whatsapp-gateway sessions pair {session} --code +{phone}\n",
-                    code.code
-                );
-            }
-        }
-        Ok((session, None)) => tracing::info!(%session, "the platform's own session is linked"),
-        Err(e) => tracing::error!(error = %e, cause = ?e.cause(), "the platform's own session could not be set up"),
-    }
 }
 
 fn edge(

@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("session", &["wa", "event", "store", "domain", "error"]),
     ("backfill", &["session", "wa", "event", "store", "domain", "error"]),
     ("backup", &["store", "domain", "error"]),
-    ("service", &["backup", "session", "webhook", "wa", "event", "store", "domain", "error"]),
+    ("service", &["backup", "session", "webhook", "media", "wa", "event", "store", "domain", "error"]),
     ("api", &["service", "event", "proto", "domain", "error"]),
     ("rest", &["api", "proto", "domain", "error"]),
     ("console", &["service", "domain", "error"]),

@@ -21,6 +21,7 @@ mod jwks;
 pub mod labels;
 pub mod layers;
 pub mod login;
+pub mod media;
 pub mod messages;
 pub mod pairing;
 pub mod presence;

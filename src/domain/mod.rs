@@ -23,5 +23,6 @@ pub mod payload;
 pub mod presence;
 pub mod principal;
 pub mod profile;
+pub mod range;
 pub mod session;
 pub mod webhook;

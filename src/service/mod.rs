@@ -13,6 +13,7 @@ pub mod group;
 pub mod group_member;
 mod key_cache;
 pub mod label;
+pub mod media;
 pub mod message;
 pub mod pairing;
 pub mod pairing_link;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub hub: Hub,
     /// The running sessions.
     pub supervisor: Supervisor,
+    /// What files need.
+    pub media: media::Rooms,
     /// What webhooks need.
     pub webhooks: webhook::Webhooks,
     /// Where uploaded backups lie until they are merged.
@@ -77,5 +80,6 @@ impl Service {
     pub async fn finish(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        self.0.media.fetcher.finish().await;
     }
 }
