@@ -92,10 +92,7 @@ impl ChannelService for Channels {
         Ok(Response::new(pb::PostChannelMessageResponse { message_id: posted.map_err(to_status)? }))
     }
 
-    async fn react_to_channel_message(
-        &self,
-        request: Request<pb::ReactToChannelMessageRequest>,
-    ) -> Result<Response<()>, Status> {
+    async fn react_to_channel_message(&self, request: Request<pb::ReactToChannelMessageRequest>) -> Result<Response<()>, Status> {
         let pb::ReactToChannelMessageRequest { session, jid, mid, emoji } = request.get_ref();
         let caller = principal(&request)?;
         self.0.react_in_channel(&caller, &SessionId::new(session), jid, mid, emoji).await.map_err(to_status)?;
@@ -117,12 +114,8 @@ impl StatusService for Channels {
                 return Err(to_status(Error::new(Code::NotImplemented, text)));
             }
         }
-        let new = NewPost {
-            text: it.text,
-            background: it.background.unwrap_or(BACKGROUND),
-            audience: it.audience,
-            except: it.except,
-        };
+        let new =
+            NewPost { text: it.text, background: it.background.unwrap_or(BACKGROUND), audience: it.audience, except: it.except };
         let posted = Box::pin(self.0.post_status(&caller, &SessionId::new(it.session), new)).await;
         let (message_id, recipients) = posted.map_err(to_status)?;
         Ok(Response::new(pb::PostStatusResponse { message_id, recipients }))
@@ -150,7 +143,7 @@ fn channel(it: Channel) -> pb::Channel {
 
 fn message(session: &SessionId, channel: &str, it: ChannelMessage) -> pb::ChannelMessage {
     let direction = if it.from_me { pb::MessageDirection::Out } else { pb::MessageDirection::In };
-    let count = |(emoji, count): (String, u64)| pb::ReactionCount { emoji, count: i64::try_from(count).unwrap_or(i64::MAX) };
+    let count = |(emoji, count): (String, u64)| pb::ChannelReaction { emoji, count: i64::try_from(count).unwrap_or(i64::MAX) };
     pb::ChannelMessage {
         id: it.server_id.to_string(),
         session_id: session.to_string(),

@@ -4,8 +4,8 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http::{Request, Response};
 use futures_util::StreamExt as _;
+use http::{Request, Response};
 use http_body_util::{BodyExt as _, BodyStream, Full, Limited, StreamBody};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
 use tonic::Status;
@@ -45,7 +45,13 @@ impl Recorded {
         });
         let path = path.unwrap_or_default();
         let variables = path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).map(str::to_owned).collect();
-        Self { request: method.input(), reply: method.output(), variables, streams: method.is_server_streaming(), uploads: method.is_client_streaming() }
+        Self {
+            request: method.input(),
+            reply: method.output(),
+            variables,
+            streams: method.is_server_streaming(),
+            uploads: method.is_client_streaming(),
+        }
     }
 
     fn object_of_request(&self, frame: &[u8]) -> Option<String> {

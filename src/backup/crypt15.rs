@@ -55,7 +55,7 @@ pub fn open(from: &Path, key: &Key, to: &Path) -> Result<()> {
     let cipher = Aes256::new((&key).into());
     let mut zero = aes::Block::default();
     cipher.encrypt_block(&mut zero);
-    let mut first = counter(&zero, &nonce);
+    let first = counter(&zero, &nonce);
     let mut stream = Ctr32BE::<Aes256>::new((&key).into(), &next(first).into());
     let mut authentic = GHash::new(&zero);
     let mut out = ZlibDecoder::new(Capped { file: private(to).map_err(Error::internal)?, left: LARGEST_DATABASE });
@@ -84,9 +84,10 @@ pub fn open(from: &Path, key: &Key, to: &Path) -> Result<()> {
     let mut lengths = [0; BLOCK];
     lengths[8..].copy_from_slice(&(sealed * 8).to_be_bytes());
     authentic.update(&[lengths.into()]);
-    let mut first: aes::Block = std::mem::take(&mut first).into();
-    cipher.encrypt_block(&mut first);
-    let right = authentic.finalize().iter().zip(first.iter()).map(|(a, b)| a ^ b);
+    let mut mask: aes::Block = first.into();
+    cipher.encrypt_block(&mut mask);
+    let hash = authentic.finalize();
+    let right = hash.iter().zip(mask.iter()).map(|(a, b)| a ^ b);
     // Every byte is looked at, whatever the first ones are.
     if right.zip(tag).fold(0, |wrong, (a, b)| wrong | (a ^ b)) != 0 {
         return Err(Error::field("key", "not the key of this file; use the one that was shown when the backup was set up"));
@@ -130,7 +131,8 @@ fn header(file: &mut impl Read, checksum: &mut Md5) -> Result<([u8; BLOCK], u64)
     let field = |number| find(&header, number);
     let Some(told) = field(3) else {
         let older = field(2).is_some();
-        let text = "a .crypt14 file, whose key does not leave the phone; switch on end-to-end encrypted backups and give that one";
+        let text =
+            "a .crypt14 file, whose key does not leave the phone; switch on end-to-end encrypted backups and give that one";
         return Err(if older { Error::field("file", text) } else { no() });
     };
     let nonce = find(told, 1).and_then(|nonce| nonce.try_into().ok()).ok_or_else(no)?;

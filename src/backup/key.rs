@@ -29,7 +29,10 @@ impl Key {
     pub fn read(given: &[u8]) -> Result<Self> {
         let found = Self::of_bytes(given).or_else(|| Self::of_text(std::str::from_utf8(given).ok()?));
         found.ok_or_else(|| {
-            Error::field("key", "not a key; give its 64 hexadecimal digits, the same 32 bytes as base64, or the file encrypted_backup.key")
+            Error::field(
+                "key",
+                "not a key; give its 64 hexadecimal digits, the same 32 bytes as base64, or the file encrypted_backup.key",
+            )
         })
     }
 

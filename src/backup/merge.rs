@@ -152,8 +152,8 @@ impl Merge {
     fn facts(&self, group: &StoredGroup, members: &[StoredMember]) -> Option<(GroupFacts, bool)> {
         let jid = Address::parse("group", &group.jid).ok().filter(|jid| jid.kind == Kind::Group)?.to_string();
         let own = [Some(&self.account.wa_jid), self.account.wa_lid.as_ref()];
-        let is_member =
-            members.iter().any(|member| member.addresses.iter().any(|address| own.contains(&Some(address)))) || members.is_empty();
+        let is_member = members.iter().any(|member| member.addresses.iter().any(|address| own.contains(&Some(address))))
+            || members.is_empty();
         let members = members.iter().filter_map(|member| {
             let seen = Seen::new(member.addresses.iter().map(String::as_str), Names::default(), Some(Source::Group))?;
             let role = match member.rank {
@@ -164,13 +164,8 @@ impl Merge {
             Some(MemberFacts { seen, role, tag: None })
         });
         let members = Some(members.collect());
-        let facts = GroupFacts {
-            jid,
-            subject: group.subject.clone(),
-            created_at_wa: group.created_at,
-            members,
-            ..GroupFacts::default()
-        };
+        let facts =
+            GroupFacts { jid, subject: group.subject.clone(), created_at_wa: group.created_at, members, ..GroupFacts::default() };
         Some((facts, is_member))
     }
 

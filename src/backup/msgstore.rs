@@ -20,17 +20,8 @@ use crate::domain::clock::Time;
 use crate::error::{Error, Result};
 
 /// The tables that are looked at.
-const TABLES: [&str; 9] = [
-    "message",
-    "messages",
-    "message_text",
-    "message_media",
-    "chat",
-    "chat_list",
-    "jid",
-    "jid_map",
-    "group_participant_user",
-];
+const TABLES: [&str; 9] =
+    ["message", "messages", "message_text", "message_media", "chat", "chat_list", "jid", "jid_map", "group_participant_user"];
 
 /// An opened backup.
 pub struct Msgstore {
@@ -116,7 +107,8 @@ impl Msgstore {
         let mut connection = options.connect().await.map_err(no)?;
         let mut columns = BTreeMap::new();
         for table in TABLES {
-            let sql = "SELECT c.name FROM sqlite_schema s JOIN pragma_table_info(s.name) c WHERE s.type = 'table' AND s.name = $1";
+            let sql =
+                "SELECT c.name FROM sqlite_schema s JOIN pragma_table_info(s.name) c WHERE s.type = 'table' AND s.name = $1";
             let found: Vec<String> = sqlx::query_scalar(sql).bind(table).fetch_all(&mut connection).await.map_err(no)?;
             if !found.is_empty() {
                 columns.insert(table.to_owned(), found.into_iter().collect());
@@ -241,7 +233,9 @@ fn modern(columns: &Columns) -> Option<Sql> {
     let alt = |jid: &str, alias: &str| match mapped {
         true => (
             address(&format!("{alias}j")),
-            format!("LEFT JOIN jid_map {alias}m ON {alias}m.lid_row_id = {jid}._id LEFT JOIN jid {alias}j ON {alias}j._id = {alias}m.jid_row_id"),
+            format!(
+                "LEFT JOIN jid_map {alias}m ON {alias}m.lid_row_id = {jid}._id LEFT JOIN jid {alias}j ON {alias}j._id = {alias}m.jid_row_id"
+            ),
         ),
         false => ("NULL".to_owned(), String::new()),
     };
@@ -337,7 +331,8 @@ fn legacy(columns: &Columns) -> Option<Sql> {
              ORDER BY _id LIMIT $2"
         )
     });
-    let chat_count = if chat_list { "SELECT COUNT(*) FROM chat_list" } else { "SELECT COUNT(DISTINCT key_remote_jid) FROM messages" };
+    let chat_count =
+        if chat_list { "SELECT COUNT(*) FROM chat_list" } else { "SELECT COUNT(DISTINCT key_remote_jid) FROM messages" };
     Some(Sql {
         people,
         groups,

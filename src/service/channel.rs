@@ -84,13 +84,22 @@ impl Service {
         let wa_message_id = outgoing::message_id(&self.0.ambient);
         let ack = sender.send_text(&channel, &wa_message_id, text, ACCEPT).await;
         accepted(ack.map_err(|cause| {
-            Error::new(Code::Conflict, "WhatsApp does not let the account write in this channel").reason("refused_by_whatsapp").because(cause)
+            Error::new(Code::Conflict, "WhatsApp does not let the account write in this channel")
+                .reason("refused_by_whatsapp")
+                .because(cause)
         })?)?;
         Ok(wa_message_id)
     }
 
     /// Reacts to a channel's message.
-    pub async fn react_in_channel(&self, caller: &Principal, id: &SessionId, jid: &str, message: &str, emoji: &str) -> Result<()> {
+    pub async fn react_in_channel(
+        &self,
+        caller: &Principal,
+        id: &SessionId,
+        jid: &str,
+        message: &str,
+        emoji: &str,
+    ) -> Result<()> {
         let (sender, channel) = self.channel_of(caller, Capability::Send, id, jid).await?;
         let server_id = message.parse::<u64>().map_err(|_| Error::field("mid", "not the `id` of a channel's message"))?;
         sender.ask(PATIENCE, sender.react_in_channel(&channel, server_id, emoji)).await

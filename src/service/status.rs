@@ -102,7 +102,8 @@ impl Service {
             left_out.extend(person.map(|person| person.id));
         }
         let people = known.iter().filter(|person| !left_out.contains(&person.id));
-        let people: Vec<Address> = people.filter_map(|person| outgoing::address(&person.phone_jid().or(person.lid.clone())?)).collect();
+        let people: Vec<Address> =
+            people.filter_map(|person| outgoing::address(&person.phone_jid().or(person.lid.clone())?)).collect();
         if people.is_empty() {
             let text = "there is nobody to show it to: the directory knows no contacts yet; name some";
             return Err(Error::field("audience", text));

@@ -69,7 +69,8 @@ impl Tx {
     /// Stores how far an import has come, and holds its claim for `lease` more. False when the claim is no longer `token`; then whoever
     /// calls must not commit.
     pub async fn advance_import(&mut self, job: &BackupImport, token: &str, now: Time, lease: Duration) -> Result<bool> {
-        let sql = "UPDATE backup_imports SET status = $3, phase = $4, messages = $5, new_messages = $6, identities = $7, groups = $8,
+        let sql =
+            "UPDATE backup_imports SET status = $3, phase = $4, messages = $5, new_messages = $6, identities = $7, groups = $8,
                    group_members = $9, position = $10, error = $11, updated_at = $12, finished_at = $13, claimed_until = $14
                    WHERE id = $1 AND claim = $2 AND status = 'running'";
         let args = args![
@@ -104,7 +105,13 @@ impl Tx {
 
     /// Stores a group and its members as somebody remembers them. What WhatsApp itself has told of the group is left alone. Gives
     /// whether the group was not known.
-    pub async fn remember_group(&mut self, session: &SessionId, facts: &GroupFacts, left_at: Option<Time>, now: Time) -> Result<bool> {
+    pub async fn remember_group(
+        &mut self,
+        session: &SessionId,
+        facts: &GroupFacts,
+        left_at: Option<Time>,
+        now: Time,
+    ) -> Result<bool> {
         let sql = "INSERT INTO groups (session_id, group_jid, subject, created_at_wa, left_at, first_seen_at, updated_at)
                    VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (session_id, group_jid) DO NOTHING";
         let fresh = self.execute(sql, args![session, &facts.jid, &facts.subject, facts.created_at_wa, left_at, now]).await? == 1;
@@ -150,7 +157,13 @@ impl Db {
     }
 
     /// Claims an import that nobody works on, whose database lies on this gateway's disk.
-    pub async fn claim_import(&self, gateway: &GatewayId, token: &str, now: Time, lease: Duration) -> Result<Option<BackupImport>> {
+    pub async fn claim_import(
+        &self,
+        gateway: &GatewayId,
+        token: &str,
+        now: Time,
+        lease: Duration,
+    ) -> Result<Option<BackupImport>> {
         let sql = concat!(
             "UPDATE backup_imports SET claim = $2, claimed_until = $4 WHERE status = 'running' AND claimed_until <= $3 AND id = (
                SELECT id FROM backup_imports WHERE status = 'running' AND claimed_until <= $3 AND gateway_id = $1

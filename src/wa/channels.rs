@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use waproto::whatsapp as wa;
 use whatsapp_rust::features::{
     NewsletterError, NewsletterMessage, NewsletterMessageType, NewsletterMetadata, NewsletterRole, NewsletterVerification,
     StatusPrivacySetting, StatusSendOptions,
 };
 use whatsapp_rust::request::IqError;
 use whatsapp_rust::send::SendError;
-use waproto::whatsapp as wa;
 
 use super::connection::{Ack, Sender};
 use super::failure::Refused;

@@ -28,8 +28,6 @@ const NOT_YET: &[&str] = &[
     "disableOAuthApp",
     "enableOAuthApp",
     "rotateOAuthAppSecret",
-    "backupStatus",
-    "importBackup",
     "createChannel",
     "listChannelMessages",
     "followChannel",
