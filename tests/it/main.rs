@@ -9,6 +9,7 @@ mod contract;
 mod crash;
 mod gateway;
 mod link;
+mod media;
 mod rest;
 mod sandbox;
 pub(crate) mod store;
