@@ -39,11 +39,6 @@ use crate::proto::gateway::message_service_server::MessageServiceServer;
 use crate::proto::gateway::pairing_service_server::PairingServiceServer;
 use crate::proto::gateway::session_service_server::SessionServiceServer;
 use crate::proto::gateway::webhook_service_server::WebhookServiceServer;
-use crate::proto::sandbox::fault_schedule_service_server::FaultScheduleServiceServer;
-use crate::proto::sandbox::fault_service_server::FaultServiceServer;
-use crate::proto::sandbox::media_service_server::MediaServiceServer;
-use crate::proto::sandbox::passkey_service_server::PasskeyServiceServer;
-use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
 use crate::rest::render::Renderer;
 use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
 use crate::sandbox::control::Control;
@@ -82,6 +77,10 @@ pub struct SandboxOptions {
     pub ws_listen: SocketAddr,
     /// The file that keeps accounts and devices; in memory without one.
     pub state: Option<PathBuf>,
+    /// A world file: who is there from the start.
+    pub world: Option<PathBuf>,
+    /// Where the dice of the world file begin.
+    pub seed: u64,
     /// The api-key of the control API; one is made when it is absent.
     pub api_key: Option<SecretString>,
 }
@@ -246,8 +245,8 @@ pub async fn sandbox(
     ready: impl FnOnce(&SandboxReady),
 ) -> anyhow::Result<ExitCode> {
     let ambient = Ambient::system();
-    let SandboxOptions { listen, ws_listen, state, api_key } = options;
-    let sandbox = Sandbox::open(SandboxConfig { state_file: state, ..SandboxConfig::default() }, ambient.clone()).await?;
+    let SandboxOptions { listen, ws_listen, state, world, seed, api_key } = options;
+    let sandbox = Sandbox::open(SandboxConfig { state_file: state, world, seed, ..SandboxConfig::default() }, ambient.clone()).await?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen {listen}"))?;
     let ws = TcpListener::bind(ws_listen).await.with_context(|| format!("ws-listen {ws_listen}"))?;
     let (control, url) = (listener.local_addr()?, format!("ws://{}/ws/chat", ws.local_addr()?));
@@ -266,7 +265,7 @@ pub async fn sandbox(
         })
     });
     let operations = Control::new(sandbox.clone());
-    let routes = sandbox_services(Routes::default(), operations);
+    let routes = operations.add_to(Routes::default());
     let edge = Edge {
         descriptors: proto::DESCRIPTORS,
         routes: with_standard(routes)?,
@@ -335,9 +334,11 @@ async fn endpoint(
     match &config.network {
         Network::WhatsApp => Ok((Endpoint::WhatsApp { version: config.whatsapp_version }, None)),
         Network::ExternalSandbox { url, key } => Ok((Endpoint::Sandbox(SandboxEndpoint { url: url.clone(), key: *key }), None)),
-        Network::Sandbox { listen } => {
+        Network::Sandbox { listen, world, seed } => {
             let state_file = Some(config.data_dir.join("sandbox.state"));
-            let sandbox = Sandbox::open(SandboxConfig { state_file, ..SandboxConfig::default() }, ambient.clone()).await?;
+            let (world, seed) = (world.clone(), *seed);
+            let config = SandboxConfig { state_file, world, seed, ..SandboxConfig::default() };
+            let sandbox = Sandbox::open(config, ambient.clone()).await?;
             let ws = TcpListener::bind(listen).await.with_context(|| format!("sandbox_listen {listen}"))?;
             let url = format!("ws://{}/ws/chat", ws.local_addr()?);
             tracing::info!(url, "sessions connect to the built-in WhatsApp simulator");
@@ -396,7 +397,7 @@ fn edge(
     routes = account::services(routes, service);
     if let Some(sandbox) = sandbox {
         let control = Control::new(sandbox);
-        routes = sandbox_services(routes, control);
+        routes = control.add_to(routes);
     }
     let logins = config.login.clone().map(|issuer| Logins::new(issuer, ambient.clone())).transpose()?;
     let authenticator = Authenticator::new(lookup(service.clone(), logins));
@@ -426,16 +427,6 @@ fn edge(
         shutdown: draining,
     };
     edge.build()
-}
-
-/// Adds the simulator's control.
-fn sandbox_services(routes: Routes, control: Control) -> Routes {
-    routes
-        .add_service(SandboxServiceServer::new(control.clone()))
-        .add_service(MediaServiceServer::new(control.clone()))
-        .add_service(PasskeyServiceServer::new(control.clone()))
-        .add_service(FaultServiceServer::new(control.clone()))
-        .add_service(FaultScheduleServiceServer::new(control))
 }
 
 /// Adds reflection and the standard health service.

@@ -35,6 +35,12 @@ pub(super) struct Arguments {
     /// File that keeps the simulator's key, accounts and devices; they are forgotten at the end without one.
     #[arg(long = "state-file", alias = "state", value_name = "FILE")]
     state: Option<PathBuf>,
+    /// A world file: the phones, groups, channels and chats of a fresh world.
+    #[arg(long, env = "WAGW_SANDBOX_WORLD", value_name = "FILE")]
+    sandbox_world: Option<PathBuf>,
+    /// Where the dice begin when a world's pasts are drawn.
+    #[arg(long, env = "WAGW_SANDBOX_SEED", default_value_t = 0, value_name = "NUMBER")]
+    sandbox_seed: u64,
     /// The api-key of the control API; one is made and printed without it.
     #[arg(long, env = "WAGW_BOOTSTRAP_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Option<SecretString>,

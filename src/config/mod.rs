@@ -34,6 +34,10 @@ pub enum Network {
     Sandbox {
         /// Where the simulator's websocket listens.
         listen: SocketAddr,
+        /// Who is there from the start.
+        world: Option<PathBuf>,
+        /// Where its dice begin.
+        seed: u64,
     },
     /// A simulator elsewhere.
     ExternalSandbox {
@@ -334,10 +338,18 @@ fn media(from: &mut Reader<'_>) -> Option<Media> {
 fn network(from: &mut Reader<'_>) -> Option<Network> {
     let built_in = from.read("sandbox", parse::switch)?;
     let listen = from.read("sandbox_listen", parse::address)?;
+    let world = Some(from.text("sandbox_world")).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let seed = from.read("sandbox_seed", parse::seed)?;
     let url = from.optional("sandbox_url", parse::websocket_url);
     let key = from.optional("sandbox_key", parse::key_bytes);
     match (from.text("sandbox_url").is_empty(), from.text("sandbox_key").is_empty()) {
-        (true, true) => return Some(if built_in { Network::Sandbox { listen } } else { Network::WhatsApp }),
+        (true, true) if built_in => return Some(Network::Sandbox { listen, world, seed }),
+        (true, true) => {
+            if world.is_some() {
+                from.problem("sandbox_world", "there is no built-in simulator to put it in; set sandbox too");
+            }
+            return Some(Network::WhatsApp);
+        }
         (true, false) => from.problem("sandbox_key", "a key without an address; set sandbox_url too"),
         (false, true) => {
             from.problem("sandbox_url", "an address without the key to trust; set sandbox_key to what the sandbox printed");

@@ -139,6 +139,8 @@ pub const SETTINGS: [Setting; 37] = [
     ),
     setting("sandbox", Kind::Switch, "false", "connect sessions to a built-in WhatsApp simulator instead of WhatsApp"),
     setting("sandbox_listen", Kind::Plain, "127.0.0.1:8088", "address and port of the built-in simulator"),
+    setting("sandbox_world", Kind::Plain, "", "a world file: the phones, groups and chats of a fresh built-in simulator"),
+    setting("sandbox_seed", Kind::Plain, "0", "where the built-in simulator's dice begin when it draws a world's pasts"),
     setting("sandbox_url", Kind::Plain, "", "a simulator elsewhere, such as `ws://127.0.0.1:8088/ws/chat`; needs `sandbox_key`"),
     setting("sandbox_key", Kind::Plain, "", "that simulator's public key, as `whatsapp-gateway sandbox` prints it"),
     setting(

@@ -130,7 +130,7 @@ fn a_sandbox_elsewhere_needs_both_halves_and_no_other_sandbox() {
     let both = problems(&Flags::default().with("sandbox", "true"), &[url, ("WAGW_SANDBOX_KEY", key)]);
     assert!(both[0].contains("exclude each other"), "{both:?}");
     let inside = load(&Flags::default().with("sandbox", "true"), &env(&[])).unwrap();
-    assert!(matches!(inside.config.network, Network::Sandbox { listen } if listen.port() == 8088));
+    assert!(matches!(inside.config.network, Network::Sandbox { listen, seed: 0, .. } if listen.port() == 8088));
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub enum FaultKind {
     ExpiredQr,
     /// A client that wants to be paired gets no QR codes.
     NoQr,
+    /// A message comes without its ciphertext, as to a device that was away for too long: it has to ask its phone.
+    Unavailable,
     /// The media host answers 404.
     MediaNotFound,
     /// The media host answers 410.

@@ -25,6 +25,7 @@ use super::phone::message::Stored;
 use super::server::World;
 use super::server::account::{Account, Bundle, Device, Place};
 use super::server::app_state::Collection;
+use super::server::newsletter::Post;
 use super::server::queue::Queued;
 use wacore_libsignal::protocol::{SenderKeyRecord, SessionRecord};
 
@@ -59,6 +60,10 @@ pub(super) enum Key {
     AppState(String, String),
     /// The devices that have a phone's key of a group.
     Distributed(String, String),
+    /// A channel, by the first part of its address.
+    Newsletter(String),
+    /// A post: channel, number.
+    Post(String, u64),
     /// A file on the media host, by its direct path.
     Media(String),
 }
@@ -199,6 +204,10 @@ impl World {
     fn all_keys(&self) -> Vec<Key> {
         let mut keys: Vec<Key> = self.groups.keys().map(|id| Key::Group(id.clone())).collect();
         keys.extend(self.media.records().keys().map(|path| Key::Media(path.clone())));
+        for (id, newsletter) in &self.newsletters {
+            keys.push(Key::Newsletter(id.clone()));
+            keys.extend(newsletter.posts.keys().map(|post| Key::Post(id.clone(), *post)));
+        }
         for (number, account) in &self.accounts {
             keys.push(Key::Account(number.clone()));
             keys.extend(account.prekeys.keys().map(|id| Key::OneTime(number.clone(), *id)));
@@ -231,6 +240,10 @@ impl World {
             Key::OneTime(number, id) => account(number).and_then(|account| account.prekeys.get(id)).map(serde_json::to_value),
             Key::Message(number, place) => {
                 account(number).and_then(|account| account.messages.get(place)).map(serde_json::to_value)
+            }
+            Key::Newsletter(id) => self.newsletters.get(id).map(serde_json::to_value),
+            Key::Post(id, post) => {
+                self.newsletters.get(id).and_then(|newsletter| newsletter.posts.get(post)).map(serde_json::to_value)
             }
             Key::Media(path) => self.media.records().get(path).map(serde_json::to_value),
             Key::Group(id) => self.groups.get(id).map(serde_json::to_value),
@@ -292,6 +305,13 @@ impl World {
                 record.waive_counter_lease();
                 if let Some(account) = self.accounts.get_mut(number) {
                     account.sessions.insert(address.clone(), record);
+                }
+            }
+            Key::Newsletter(_) => self.insert_newsletter(serde_json::from_value(value)?),
+            Key::Post(id, post) => {
+                let known: Post = serde_json::from_value(value)?;
+                if let Some(newsletter) = self.newsletters.get_mut(id) {
+                    newsletter.posts.insert(*post, known);
                 }
             }
             Key::Media(path) => self.media.restore(path, serde_json::from_value(value)?),

@@ -9,6 +9,7 @@
 //! | `phone/` | the phones: device 0 of each account, with Signal both ways |
 //! | [`load`] | many light devices that talk, for measuring |
 //! | `journal` | what survives a restart or a kill |
+//! | `world_file` | people, groups, channels and pasts that are there from the start |
 //! | [`fault`] | what can go wrong on command |
 //! | [`control`] | the control operations over gRPC |
 //!
@@ -29,19 +30,23 @@
 //! [`PLACEHOLDER`], so that it takes the handshake for known servers (IK) and logs in as the placeholder; the sandbox answers such a
 //! login with pairing. Everything else fails closed: see `tests/it/sandbox/trust.rs`.
 
+pub mod chats;
 pub mod control;
 pub mod draft;
 pub mod fault;
+pub mod history;
 mod journal;
 mod keys;
 pub mod load;
 pub mod media;
+pub mod newsletters;
 pub mod passkey;
 mod people;
 mod phone;
 pub mod seen;
 mod server;
 mod wire;
+mod world_file;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -58,6 +63,7 @@ use self::keys::{Secret, public};
 use self::phone::Chat;
 use self::server::World;
 use self::server::media::MediaStore;
+use self::world_file::WorldFile;
 use crate::domain::clock::{Ambient, Time};
 use crate::domain::jid::{Address, Kind, phone_digits};
 use crate::error::{Code, Error, Result};
@@ -84,6 +90,10 @@ pub struct SandboxConfig {
     pub idle_deadline: Duration,
     /// How long a file stays on the media host. Default 30 days.
     pub media_life: Duration,
+    /// A world file: who is there from the start, in a world that is empty otherwise.
+    pub world: Option<PathBuf>,
+    /// Where the dice of the world file begin. Default 0.
+    pub seed: u64,
     /// How many bytes of files there may be, in memory or, with a state file, in a folder beside it. Default 1 GiB.
     pub media_limit: u64,
 }
@@ -98,6 +108,8 @@ impl Default for SandboxConfig {
             idle_deadline: Duration::from_secs(240),
             media_life: Duration::from_secs(30 * 24 * 60 * 60),
             media_limit: 1 << 30,
+            world: None,
+            seed: 0,
         }
     }
 }
@@ -197,6 +209,14 @@ impl Sandbox {
             Some(path) => Journal::load(path, &mut world).map_err(|error| unusable(&error).because(error))?,
             None => None,
         };
+        if let Some(path) = &config.world {
+            let file = WorldFile::read(path)?;
+            if world.accounts.is_empty() {
+                file.fill(&mut world, config.seed)?;
+                // Nobody is connected yet.
+                world.finish_step();
+            }
+        }
         world.media.clear_strays().map_err(|error| unusable(&error).because(error))?;
         let server = kept.unwrap_or_else(|| Secret::generate(&ambient));
         let (lines, generation) = world.lines(true, &server);

@@ -1,11 +1,14 @@
 //! The sandbox, driven by the real client library over a real socket.
 
+mod app_state;
 mod client;
 mod contacts;
 mod faults;
 mod groups;
+mod history;
 mod media;
 mod messages;
+mod newsletters;
 mod pairing;
 mod people;
 mod raw;
@@ -14,3 +17,4 @@ mod strangers;
 mod surprises;
 mod trust;
 mod wire;
+mod world;

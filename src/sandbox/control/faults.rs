@@ -122,6 +122,7 @@ same_names!(
     AppStateConflict,
     ExpiredQr,
     NoQr,
+    Unavailable,
     Restart,
     RefuseNewChats,
     MediaNotFound,

@@ -1,10 +1,14 @@
 //! The control operations over gRPC (and so over REST): a thin conversion around [`Sandbox`].
 
+mod chats;
 mod faults;
+mod history;
 mod media;
 mod messages;
+mod newsletters;
 mod passkey;
 mod schedules;
+mod services;
 
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};

@@ -60,7 +60,10 @@ impl World {
     /// a piece of the history.
     pub(in crate::sandbox) fn phone_is_asked_for_media(&mut self, device: &Place, receipt: &Node) {
         let id = attr(receipt, "id");
-        let Some(asked) = receipt.get_optional_child("rmr") else { return };
+        let Some(asked) = receipt.get_optional_child("rmr") else {
+            self.phone_resends_piece(device, &id);
+            return;
+        };
         let number = device.number.clone();
         let chat = jid(asked, "jid").and_then(|chat| self.chat_row(&chat));
         let answer = chat.ok_or("2").and_then(|chat| self.put_up_again(&number, &chat, &id, receipt));

@@ -12,7 +12,7 @@ use crate::sandbox::server::World;
 use crate::sandbox::{Direction, MessageState, PhoneMessage};
 
 /// More than this and the oldest is forgotten.
-const MAX_MESSAGES: usize = 10_000;
+pub(super) const MAX_MESSAGES: usize = 10_000;
 
 /// A message as the phone keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

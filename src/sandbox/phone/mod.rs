@@ -3,12 +3,15 @@
 //! A phone is always on, so it works on what arrives within the same step of the world. It talks to others only through the
 //! server's own paths (`distribute`, `relay_receipt`), like any device.
 
+mod app_state;
 mod compose;
 mod content;
 mod group;
+pub(super) mod history;
 pub(super) mod link;
 pub(super) mod media;
 pub(super) mod message;
+mod newsletter;
 pub(super) mod passkey;
 pub(super) mod peer;
 mod poll;

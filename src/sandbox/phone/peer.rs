@@ -13,7 +13,7 @@ use crate::sandbox::server::World;
 use crate::sandbox::server::account::{Account, Place};
 
 /// The one app state key of an account.
-const KEY_ID: [u8; 6] = [0, 0, 0, 0, 1, 1];
+pub(in crate::sandbox) const KEY_ID: [u8; 6] = [0, 0, 0, 0, 1, 1];
 /// A fixed moment in the past, in milliseconds.
 const LONG_AGO: i64 = 1_700_000_000_000;
 
@@ -21,6 +21,7 @@ impl World {
     /// A newly linked device published its keys: the phone sends it what only the phone has.
     pub(in crate::sandbox) fn phone_greets(&mut self, device: &Place) {
         self.share_app_state_key(device);
+        self.phone_sends_history(device);
         if let Some(linked) = self.device_mut(device) {
             linked.has_app_state_key = true;
             self.touch_device(device);

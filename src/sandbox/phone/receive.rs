@@ -44,6 +44,9 @@ impl World {
 
     fn phone_gets_message(&mut self, number: &str, stanza: &Node) {
         let Some(chat) = jid(stanza, "from") else { return };
+        if chat.is_newsletter() {
+            return self.phone_reads_post(number, &chat, stanza);
+        }
         let sender_jid = if chat.is_group() { jid(stanza, "participant") } else { Some(chat.clone()) };
         let Some(sender_jid) = sender_jid else { return };
         let Some(sender) = self.place_of(&sender_jid) else { return };
@@ -109,6 +112,9 @@ impl World {
         if let Some(protocol) = own_wish.filter(|protocol| protocol.r#type != Some(protocol_message::Type::REVOKE)) {
             if protocol.r#type == Some(protocol_message::Type::APP_STATE_SYNC_KEY_REQUEST) {
                 self.share_app_state_key(&origin.sender);
+            }
+            if let Some(request) = protocol.peer_data_operation_request_message.as_option() {
+                self.phone_is_asked_for_data(&origin.sender, id, request);
             }
             return self.phone_sends_receipt(number, origin, id, Some("peer_msg"));
         }

@@ -95,21 +95,27 @@ impl World {
     }
 
     /// A message that is for one own device only and is not shown.
-    pub(super) fn send_peer_message(&mut self, to: &Place, content: &wa::Message) {
+    /// Gives its id; empty when the device has no keys.
+    pub(super) fn send_peer_message(&mut self, to: &Place, content: &wa::Message) -> String {
         let padded = MessageUtils::encode_and_pad(content);
         let from = Place { number: to.number.clone(), device: 0 };
-        let Ok((kind, bytes)) = self.encrypt(&to.number, to, &padded) else { return debug!("no keys of an own device") };
-        let Some(account) = self.accounts.get(&to.number) else { return };
+        let Ok((kind, bytes)) = self.encrypt(&to.number, to, &padded) else {
+            debug!("no keys of an own device");
+            return String::new();
+        };
+        let Some(account) = self.accounts.get(&to.number) else { return String::new() };
+        let id = self.message_id();
         // Own devices know their phone by its number.
         let message = el("message")
             .attr("from", account.jid(from.device, false))
-            .attr("id", self.message_id())
+            .attr("id", id.clone())
             .attr("t", self.now_secs().to_string())
             .attr("type", "text")
             .attr("category", "peer")
             .children([enc(kind, bytes, 0, content)])
             .build();
         self.deliver(to, message);
+        id
     }
 
     /// Encrypts a message once more for a device that could not read it, in a new session.

@@ -14,6 +14,7 @@ use crate::domain::clock::{Ambient, Time};
 use crate::error::{Code, Error, Result};
 use crate::sandbox::journal::Key;
 use crate::sandbox::keys::{Blob, Secret};
+use crate::sandbox::phone::history::SentPieces;
 use crate::sandbox::phone::message::Stored;
 use crate::sandbox::phone::passkey::Passkey;
 
@@ -57,6 +58,15 @@ pub(in crate::sandbox) struct Picture {
     pub(in crate::sandbox) id: String,
     /// JPEG.
     pub(in crate::sandbox) bytes: Blob,
+}
+
+/// Somebody in a phone's address book.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::sandbox) struct Contact {
+    /// The name as the phone shows it.
+    pub(in crate::sandbox) full_name: String,
+    /// Its first part.
+    pub(in crate::sandbox) first_name: String,
 }
 
 /// A linked device.
@@ -136,6 +146,12 @@ pub(in crate::sandbox) struct Account {
     /// What a device needs to be linked, if the account has one.
     #[serde(default)]
     pub(in crate::sandbox) passkey: Option<Passkey>,
+    /// The phone's address book, by number.
+    #[serde(default)]
+    pub(in crate::sandbox) contacts: BTreeMap<String, Contact>,
+    /// The pieces of the history that went out, by the message that announced each.
+    #[serde(skip)]
+    pub(in crate::sandbox) sent_pieces: SentPieces,
     /// The account's app state, by collection.
     #[serde(skip)]
     pub(in crate::sandbox) app_state: BTreeMap<String, Collection>,
@@ -192,6 +208,8 @@ impl Account {
             privacy: BTreeMap::new(),
             blocked: BTreeSet::new(),
             passkey: None,
+            contacts: BTreeMap::new(),
+            sent_pieces: BTreeMap::new(),
             app_state: BTreeMap::new(),
             distributed: BTreeMap::new(),
             sender_keys: HashMap::new(),

@@ -35,7 +35,7 @@ pub(in crate::sandbox) struct Description {
 pub(in crate::sandbox) struct Group {
     /// The address without its server.
     pub(super) id: String,
-    pub(super) subject: String,
+    pub(in crate::sandbox) subject: String,
     /// The number of who chose the subject, and when.
     pub(super) subject_by: (String, u64),
     pub(super) creator: String,

@@ -68,6 +68,7 @@ impl World {
             ("usync", "usync", Some(child), Some(place)) => self.usync(&place, child),
             ("w:g2", _, Some(child), Some(place)) => self.group_question(&place, node, child, kind),
             ("w:m", "media_conn", _, Some(place)) => self.media_conn(connection, &place),
+            ("newsletter", _, Some(child), Some(place)) => self.newsletter_question(&place, node, child),
             ("w:mex", "query", Some(child), Some(place)) => self.mex(&place, child),
             ("w:sync:app:state", "sync", Some(child), Some(place)) => self.sync_app_state(&place, child),
             (namespace, tag, _, Some(place)) => {
@@ -81,14 +82,19 @@ impl World {
     }
 
     fn unknown_question(&mut self, namespace: &str, tag: &str) -> Answer {
+        debug!(namespace, tag, "an iq that the sandbox does not know");
+        self.count_unknown(namespace, tag);
+        Err((501, "feature-not-implemented"))
+    }
+
+    /// Counts what a client asked for in vain.
+    pub(super) fn count_unknown(&mut self, namespace: &str, tag: &str) {
         /// Clients choose these names, so there is an end to counting them apart.
         const MAX_NAMES: usize = 256;
-        debug!(namespace, tag, "an iq that the sandbox does not know");
         let name: String = format!("{namespace} {tag}").chars().take(100).collect();
         let known = self.unknown.contains_key(&name) || self.unknown.len() < MAX_NAMES;
         let name = if known { name } else { "others".to_owned() };
         *self.unknown.entry(name).or_default() += 1;
-        Err((501, "feature-not-implemented"))
     }
 
     /// Sends a result or an error for `question`.

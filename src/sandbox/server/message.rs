@@ -45,7 +45,10 @@ impl World {
             let ack = refused.into_iter().fold(ack, |ack, code| ack.attr("error", code));
             return self.send(connection, ack.build());
         }
-        // Channels and status posts are not simulated yet.
+        if chat.is_newsletter() {
+            let (name, value) = self.on_newsletter_message(from, &chat, node);
+            return self.send(connection, ack.attr(name, value).build());
+        }
         if !chat.is_pn() && !chat.is_lid() {
             return self.send(connection, ack.attr("error", "501").build());
         }

@@ -21,6 +21,8 @@ mod login;
 pub(super) mod media;
 pub(super) mod message;
 mod mex;
+pub(super) mod newsletter;
+mod newsletter_iq;
 pub(super) mod pairing;
 mod pairing_code;
 mod passkey;
@@ -44,6 +46,7 @@ use self::account::{Account, Place};
 use self::faults::Faults;
 use self::group::Group;
 use self::media::MediaStore;
+use self::newsletter::Newsletter;
 use self::pairing::{Pending, Reference};
 use self::pairing_code::CodeRequest;
 use self::passkey::PasskeyLink;
@@ -111,6 +114,10 @@ pub(super) struct World {
     lids: HashMap<String, String>,
     /// By the first part of their address.
     pub(super) groups: BTreeMap<String, Group>,
+    /// By the first part of their address.
+    pub(super) newsletters: BTreeMap<String, Newsletter>,
+    /// The devices that look at a channel, and until when.
+    newsletter_watch: BTreeMap<(String, Place), Time>,
     connections: HashMap<u64, Connection>,
     references: HashMap<String, Reference>,
     /// Who wants to know whose presence: connections by number.
@@ -141,6 +148,8 @@ impl World {
             accounts: BTreeMap::new(),
             lids: HashMap::new(),
             groups: BTreeMap::new(),
+            newsletters: BTreeMap::new(),
+            newsletter_watch: BTreeMap::new(),
             connections: HashMap::new(),
             references: HashMap::new(),
             watchers: HashMap::new(),
