@@ -1,6 +1,8 @@
 //! Backfills of a large account under fire: rate limits, dropped connections, kill -9 in the middle. And two who start one at a time.
 
-mod world;
+mod import;
+pub(crate) mod made;
+pub(crate) mod world;
 
 use serde_json::json;
 use whatsapp_gateway::domain::backfill::{BackfillJob, BackfillStatus, Phase};

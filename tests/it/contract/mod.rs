@@ -1,5 +1,6 @@
 //! The documented REST surface, as facts in `rest-v1.json`, against the answers of a running gateway; and its own description of itself.
 
+mod account;
 mod catalogue;
 mod check;
 mod directory;
@@ -27,20 +28,11 @@ const NOT_YET: &[&str] = &[
     "disableOAuthApp",
     "enableOAuthApp",
     "rotateOAuthAppSecret",
-    "backupStatus",
-    "importBackup",
-    "createChannel",
-    "listChannelMessages",
-    "followChannel",
-    "muteChannel",
-    "unfollowChannel",
     "listChats",
     "deleteChat",
     "getChat",
     "updateChat",
     "listChatMessages",
-    "getChatPresence",
-    "setChatPresence",
     "readChat",
     "revokeMessage",
     "editMessage",
@@ -48,8 +40,6 @@ const NOT_YET: &[&str] = &[
     "removeReaction",
     "addReaction",
     "voteMessage",
-    "setPresence",
-    "postStatus",
 ];
 
 /// What documented requests may hold and ours do not take yet, as `operation: name`. Exact too.
@@ -220,6 +210,8 @@ async fn every_documented_operation_answers_as_documented() {
 
     directory::calls(c, gateway, id, &trusting.super_admin()).await;
 
+    account::calls(c, gateway, id, SHOP).await;
+
     // Webhooks.
     let hook =
         json!({"url": "http://127.0.0.1:9/hook", "events": ["message"], "sessionId": id, "customHeaders": {"x-shop": "1"}});
@@ -251,9 +243,11 @@ async fn every_documented_operation_answers_as_documented() {
             let platform = trusting.super_admin();
             let key = if id.starts_with("admin") { platform.as_str() } else { KEY };
             let (status, answer) = c.call_as(gateway, Some(key), id, &variables, "", body).await;
-            assert_eq!(status, 404, "{id} on nothing: {answer}");
+            // Forms are told from objects before their path is looked at.
+            let expected = if id == "importBackup" { 415 } else { 404 };
+            assert_eq!(status, expected, "{id} on nothing: {answer}");
         }
-        if c.operations[id].facts.get("requestBody").is_some() {
+        if c.operations[id].facts.get("requestBody").is_some() && id != "importBackup" {
             let (status, _) = c.call_as(gateway, Some(KEY), id, &variables, "", Some(json!(["no object"]))).await;
             assert_eq!(status, 400, "{id} with a list for a body");
         }
@@ -268,6 +262,10 @@ fn text_or_phone(id: &str) -> Value {
     match id {
         "sessionPairingCode" => json!({"phone": TYPED}),
         "sendMessage" => json!({"type": "text", "to": BUDI, "text": "x"}),
+        "setPresence" => json!({"state": "online"}),
+        "setChatPresence" => json!({"state": "paused"}),
+        "createChannel" => json!({"name": "x"}),
+        "postStatus" => json!({"type": "text", "text": "x"}),
         _ => json!({}),
     }
 }
