@@ -32,6 +32,7 @@ impl SessionService for Sessions {
             label: it.label,
             auto_read: it.auto_read,
             presence_typing: it.presence_typing,
+            auto_download: it.auto_download,
             ignore: IgnorePatch {
                 status: it.ignore_status,
                 groups: it.ignore_groups,
@@ -59,6 +60,7 @@ impl SessionService for Sessions {
             label: it.label,
             auto_read: it.auto_read,
             presence_typing: it.presence_typing,
+            auto_download: it.auto_download,
             rate_per_min: it.rate_per_min,
             rate_per_hour: it.rate_per_hour,
             ignore: IgnorePatch {
