@@ -309,6 +309,8 @@ pub struct PollRecap {
     pub end_at: Time,
     /// Whether others do not see who voted for what.
     pub hide_votes: bool,
+    /// How many people have voted.
+    pub total: i64,
     /// Who chose what.
     pub voters: Vec<Voter>,
 }

@@ -155,7 +155,7 @@ fn poll_recap(it: PollRecap) -> pb::PollRecapPayload {
         selectable_count: i64::from(it.selectable),
         end_time: Some(timestamp(it.end_at)),
         hide_votes: it.hide_votes,
-        total_votes: i64::try_from(it.voters.len()).unwrap_or(i64::MAX),
+        total_votes: it.total,
         voters: it
             .voters
             .into_iter()

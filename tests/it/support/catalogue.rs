@@ -171,6 +171,7 @@ pub(crate) fn payloads() -> Vec<Payload> {
             selectable: 1,
             end_at: NOW,
             hide_votes: false,
+            total: 1,
             voters: vec![Voter { jid: NUMBER.into(), name: "Budi".into(), selected: vec!["a".into()] }],
         }),
         Payload::PresenceUpdate(Presence {
