@@ -211,8 +211,6 @@ pub struct ChatChange {
     pub message_id: Option<String>,
     /// The label it is about.
     pub label_id: Option<String>,
-    /// The address under which the conversation was told until now.
-    pub previous_jid: Option<String>,
 }
 
 /// A change of what is known of a person.

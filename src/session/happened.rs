@@ -99,6 +99,16 @@ impl Recorder {
                     ..ChatChange::default()
                 }))]
             }
+            Change::Label { chat, label_id, on } => {
+                let chat = self.known_chat(recording, &chat).await?;
+                vec![Payload::ChatUpdate(Box::new(ChatChange {
+                    chat,
+                    change: "label".to_owned(),
+                    label_id: Some(label_id),
+                    removed: Some(!on),
+                    ..ChatChange::default()
+                }))]
+            }
             Change::MessageDeleted { chat, message_id } => {
                 let chat = self.known_chat(recording, &chat).await?;
                 for row in recording.tx.messages_by_wa_id(&self.session, &message_id).await? {
@@ -194,6 +204,7 @@ fn place(change: &Change) -> Option<String> {
         Change::Newsletter(it) => Some(it.jid.clone()),
         Change::Chat { chat, .. }
         | Change::Star { chat, .. }
+        | Change::Label { chat, .. }
         | Change::MessageDeleted { chat, .. }
         | Change::ReadElsewhere { chat, .. } => Some(chat.jid.clone()),
         Change::Contact { .. } => None,

@@ -27,7 +27,7 @@ const DEEDS: Duration = Duration::from_secs(45 * 24 * 3600);
 const FORGET: i64 = 1000;
 
 /// Tells the polls that end, until `draining` is cancelled. Several gateways may do so: each poll is told by one.
-pub async fn run(db: Db, log: EventLog, ambient: Ambient, draining: CancellationToken) {
+pub async fn run(db: Db, log: EventLog, ambient: Ambient, draining: CancellationToken) -> anyhow::Result<()> {
     loop {
         if let Err(error) = tell_ended(&db, &log, &ambient).await {
             tracing::warn!(%error, cause = error.cause().map(tracing::field::display), "ended polls could not be told; it is tried again");
@@ -38,7 +38,7 @@ pub async fn run(db: Db, log: EventLog, ambient: Ambient, draining: Cancellation
         }
         tokio::select! {
             biased;
-            () = draining.cancelled() => return,
+            () = draining.cancelled() => return Ok(()),
             () = sleep(TICK) => {}
         }
     }

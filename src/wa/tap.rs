@@ -21,7 +21,7 @@ use crate::domain::event::AuthCode;
 const NEWS: (usize, usize) = (100_000, 500);
 
 /// Everything but what stands for the same in a rawer form.
-const KINDS: [EventKind; 59] = [
+const KINDS: [EventKind; 58] = [
     EventKind::Connected,
     EventKind::Disconnected,
     EventKind::PairSuccess,
@@ -58,7 +58,6 @@ const KINDS: [EventKind; 59] = [
     EventKind::ClearChatUpdate,
     EventKind::UserStatusMuteUpdate,
     EventKind::DeleteMessageForMeUpdate,
-    EventKind::LabelEditUpdate,
     EventKind::LabelAssociationUpdate,
     EventKind::HistorySync,
     EventKind::OfflineSyncPreview,

@@ -234,7 +234,6 @@ fn chat(it: ChatChange) -> pb::ChatUpdatePayload {
         ephemeral_seconds: it.ephemeral.map(i64::from),
         message_id: it.message_id,
         label_id: it.label_id,
-        previous_jid: it.previous_jid,
     }
 }
 

@@ -131,3 +131,6 @@ pub fn account(pn: &Jid, lid: Option<&Jid>) -> Account {
 fn plain(jid: &Jid) -> String {
     jid.to_non_ad().to_string()
 }
+
+#[cfg(test)]
+mod tests;

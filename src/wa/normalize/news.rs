@@ -61,6 +61,15 @@ pub enum Change {
         /// Whether it has one now.
         starred: bool,
     },
+    /// A chat got a label, or lost it.
+    Label {
+        /// Which.
+        chat: Who,
+        /// The label's id.
+        label_id: String,
+        /// Whether it has it now.
+        on: bool,
+    },
     /// The account has deleted a message for itself.
     MessageDeleted {
         /// Where.
@@ -138,6 +147,10 @@ fn news(event: &Event) -> Option<News> {
         Event::StarUpdate(it) => {
             let starred = it.action.starred.unwrap_or_default();
             (Change::Star { chat: one(&it.chat_jid), message_id: it.message_id.clone(), starred }, it.from_full_sync)
+        }
+        Event::LabelAssociationUpdate(it) => {
+            let on = it.action.labeled.unwrap_or_default();
+            (Change::Label { chat: one(&it.chat_jid), label_id: it.label_id.clone(), on }, it.from_full_sync)
         }
         Event::DeleteMessageForMeUpdate(it) => {
             (Change::MessageDeleted { chat: one(&it.chat_jid), message_id: it.message_id.clone() }, it.from_full_sync)

@@ -133,7 +133,6 @@ pub(crate) fn payloads() -> Vec<Payload> {
         ephemeral: Some(1),
         message_id: Some("M".into()),
         label_id: Some("L".into()),
-        previous_jid: Some("77@lid".into()),
     };
     vec![
         Payload::SessionStatus(State { until: Some(NOW), ..State::new(Status::Failed, Reason::Banned, NOW) }),
