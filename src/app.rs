@@ -50,7 +50,7 @@ use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::service::audit::Audit;
 use crate::service::webhook::Webhooks;
 use crate::service::{KeyCache, Parts, Service};
-use crate::session::{Context, Supervisor, Timing};
+use crate::session::{Context, Supervisor, Timing, recap};
 use crate::store::cipher::Key;
 use crate::store::{Cipher, Db, Options};
 use crate::wa::Endpoint;
@@ -164,7 +164,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     };
     let service = Service::new(Parts {
         db: db.clone(),
-        log,
+        log: log.clone(),
         hub,
         supervisor: supervisor.clone(),
         media,
@@ -189,6 +189,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         Ok(())
     });
     let draining = lifecycle.draining();
+    lifecycle.spawn_vital("poll recaps", recap::run(db.clone(), log.clone(), ambient.clone(), lifecycle.draining()));
     lifecycle.spawn_vital("webhooks", async move {
         workers.run(draining).await;
         Ok(())

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod api_key;
 pub mod audit;
 pub mod backfill;
+pub mod chat;
 pub mod contact;
 pub mod event;
 pub mod group;
