@@ -3,6 +3,7 @@
 mod account;
 mod directory;
 mod media;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
@@ -46,7 +46,7 @@ use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::service::audit::Audit;
 use crate::service::webhook::Webhooks;
 use crate::service::{KeyCache, Parts, Service};
-use crate::session::{Context, Supervisor, Timing};
+use crate::session::{Context, Supervisor, Timing, recap};
 use crate::store::cipher::Key;
 use crate::store::{Cipher, Db, Options};
 use crate::wa::Endpoint;
@@ -58,15 +58,6 @@ const DEFAULT_ORGANIZATION: &str = "org_default";
 
 /// Where pairing links lead.
 const PAIR: &str = "/pair/";
-
-/// How often a gateway says that it lives.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// How often old events are pruned, and how many of one organization at a time.
-const PRUNE: (Duration, i64) = (Duration::from_secs(60), 1000);
-
-/// How long entries of the audit log are kept.
-const AUDIT_RETENTION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What the simulator on its own needs to know.
 #[derive(Debug)]
@@ -173,7 +164,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     };
     let service = Service::new(Parts {
         db: db.clone(),
-        log,
+        log: log.clone(),
         hub,
         supervisor: supervisor.clone(),
         media,
@@ -191,14 +182,15 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     let now = ambient.now();
     let row = Gateway { id: gateway, address: config.advertise_address.clone(), started_at: now, heartbeat_at: now, sessions: 0 };
     db.heartbeat(&row).await?;
-    lifecycle.spawn_vital("heartbeat", heartbeat(db.clone(), ambient.clone(), row, lifecycle.draining()));
-    lifecycle.spawn_vital("pruner", prune(db.clone(), ambient.clone(), config.event_retention, lifecycle.draining()));
+    lifecycle.spawn_vital("heartbeat", upkeep::heartbeat(db.clone(), ambient.clone(), row, lifecycle.draining()));
+    lifecycle.spawn_vital("pruner", upkeep::prune(db.clone(), ambient.clone(), config.event_retention, lifecycle.draining()));
     let draining = lifecycle.draining();
     lifecycle.spawn_vital("files", async move {
         files.sweep_until(draining).await;
         Ok(())
     });
     let draining = lifecycle.draining();
+    lifecycle.spawn_vital("poll recaps", recap::run(db.clone(), log.clone(), ambient.clone(), lifecycle.draining()));
     lifecycle.spawn_vital("webhooks", async move {
         workers.run(draining).await;
         Ok(())
@@ -438,37 +430,6 @@ fn with_standard(routes: Routes) -> anyhow::Result<Routes> {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(routes.add_service(health).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?))
-}
-
-async fn heartbeat(db: Db, ambient: Ambient, mut row: Gateway, draining: CancellationToken) -> anyhow::Result<()> {
-    let mut beat = interval(HEARTBEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while draining.run_until_cancelled(beat.tick()).await.is_some() {
-        row.heartbeat_at = ambient.now();
-        if let Err(e) = db.heartbeat(&row).await {
-            tracing::error!(error = %e, cause = ?e.cause(), "the heartbeat could not be written");
-        }
-    }
-    Ok(())
-}
-
-async fn prune(db: Db, ambient: Ambient, retention: Duration, draining: CancellationToken) -> anyhow::Result<()> {
-    let (every, batch) = PRUNE;
-    let mut turn = interval(every);
-    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while draining.run_until_cancelled(turn.tick()).await.is_some() {
-        match db.prune_audit(ambient.now().minus(AUDIT_RETENTION), batch).await {
-            Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "old entries of the audit log were pruned"),
-            Err(e) => tracing::error!(error = %e, cause = ?e.cause(), "the audit log could not be pruned"),
-        }
-        match db.prune_events(ambient.now().minus(retention), batch).await {
-            Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "old events were pruned"),
-            Err(e) => tracing::error!(error = %e, cause = ?e.cause(), "old events could not be pruned"),
-        }
-    }
-    Ok(())
 }
 
 fn make_private_dir(path: &Path) -> std::io::Result<()> {

@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::convert::message::{message, sent};
+use super::convert::message::{sent, told};
 use super::principal;
 use super::status::to_status;
 use crate::domain::ids::SessionId;
@@ -36,7 +36,7 @@ impl MessageService for Messages {
 
     async fn get_message(&self, request: Request<GetMessageRequest>) -> Result<Response<Message>, Status> {
         let GetMessageRequest { session, mid } = request.get_ref();
-        let found = self.0.get_message(&principal(&request)?, &SessionId::new(session), mid).await.map_err(to_status)?;
-        Ok(Response::new(message(&found)))
+        let found = self.0.message_detail(&principal(&request)?, &SessionId::new(session), mid).await.map_err(to_status)?;
+        Ok(Response::new(told(&found.message, &found.reactions, &found.votes)))
     }
 }

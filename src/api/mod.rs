@@ -10,6 +10,7 @@ pub mod auth;
 pub mod backfill;
 pub mod backup;
 pub mod channels;
+pub mod chats;
 pub mod contacts;
 pub mod convert;
 pub mod events;

@@ -33,6 +33,7 @@ impl SessionService for Sessions {
             auto_read: it.auto_read,
             presence_typing: it.presence_typing,
             auto_reject_calls: it.auto_reject_calls,
+            auto_download: it.auto_download,
             ignore: IgnorePatch {
                 status: it.ignore_status,
                 groups: it.ignore_groups,
@@ -61,6 +62,7 @@ impl SessionService for Sessions {
             auto_read: it.auto_read,
             presence_typing: it.presence_typing,
             auto_reject_calls: it.auto_reject_calls,
+            auto_download: it.auto_download,
             rate_per_min: it.rate_per_min,
             rate_per_hour: it.rate_per_hour,
             ignore: IgnorePatch {

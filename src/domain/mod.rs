@@ -5,6 +5,7 @@ pub mod audit;
 pub mod backfill;
 pub mod backup;
 pub mod channel;
+pub mod chat;
 pub mod clock;
 pub mod content;
 pub mod event;

@@ -230,6 +230,8 @@ pub struct Settings {
     pub presence_typing: bool,
     /// Refuse every call.
     pub auto_reject_calls: bool,
+    /// Fetch files of received messages without being asked.
+    pub auto_download: bool,
     /// Messages per minute.
     pub rate_per_min: i32,
     /// Messages per hour.
@@ -247,6 +249,7 @@ impl Default for Settings {
             auto_read: false,
             presence_typing: true,
             auto_reject_calls: false,
+            auto_download: false,
             rate_per_min: 20,
             rate_per_hour: 600,
             ignore: Ignore::default(),

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use super::Service;
 use crate::domain::ids::SessionId;
 use crate::domain::jid::Address;
-use crate::domain::message::{Direction, Message, MessageStatus};
+use crate::domain::content::Content;
+use crate::domain::message::{Direction, Marks, Message, MessageStatus};
 use crate::domain::principal::{Capability, Principal};
 use crate::domain::session::Session;
 use crate::error::{Code, Error, Result};
@@ -176,12 +177,14 @@ impl Service {
             from_me: true,
             kind: "text".to_owned(),
             body: Some(new.text.clone()),
+            content: Content::default(),
             status: Some(MessageStatus::Pending),
             error: None,
             idempotency_hash: new.idempotency_key.as_ref().map(|_| hash),
             idempotency_key: new.idempotency_key.clone(),
             timestamp: now,
             created_at: now,
+            marks: Marks::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod backfill;
 pub mod backup;
 pub mod channel;
+pub mod chat;
 pub mod contact;
 pub mod event;
 pub mod group;

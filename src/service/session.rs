@@ -32,6 +32,8 @@ pub struct NewSession {
     /// Refuse every call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_reject_calls: Option<bool>,
+    /// Fetch files of received messages without being asked.
+    pub auto_download: Option<bool>,
     /// Whose messages are left out.
     pub ignore: IgnorePatch,
     /// Words of the owner's own.
@@ -84,6 +86,8 @@ pub struct SettingsPatch {
     pub presence_typing: Option<bool>,
     /// Refuse every call.
     pub auto_reject_calls: Option<bool>,
+    /// Fetch files of received messages without being asked.
+    pub auto_download: Option<bool>,
     /// Messages per minute.
     pub rate_per_min: Option<i32>,
     /// Messages per hour.
@@ -162,6 +166,7 @@ impl Service {
             auto_read: patch.auto_read.unwrap_or(old.auto_read),
             presence_typing: patch.presence_typing.unwrap_or(old.presence_typing),
             auto_reject_calls: patch.auto_reject_calls.unwrap_or(old.auto_reject_calls),
+            auto_download: patch.auto_download.unwrap_or(old.auto_download),
             rate_per_min: patch.rate_per_min.unwrap_or(old.rate_per_min),
             rate_per_hour: patch.rate_per_hour.unwrap_or(old.rate_per_hour),
             ignore: patch.ignore.applied(old.ignore),
@@ -296,6 +301,7 @@ fn draft(caller: &Principal, new: NewSession, gateway: GatewayId, ambient: &Ambi
             auto_read: new.auto_read.unwrap_or(defaults.auto_read),
             presence_typing: new.presence_typing.unwrap_or(defaults.presence_typing),
             auto_reject_calls: new.auto_reject_calls.unwrap_or(defaults.auto_reject_calls),
+            auto_download: new.auto_download.unwrap_or(defaults.auto_download),
             ignore: new.ignore.applied(defaults.ignore),
             metadata: merged(&Metadata::new(), new.metadata)?,
             ..defaults

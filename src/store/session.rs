@@ -11,7 +11,7 @@ macro_rules! columns {
         "id, organization_id, gateway_id, created_by_user, label, auto_read, presence_typing, rate_per_min, rate_per_hour, desired, \
          generation, status, status_reason, status_since, status_until, phone_number, wa_jid, wa_lid, is_admin, last_connected_at, \
          created_at, updated_at, ignore_status, ignore_groups, ignore_channels, ignore_broadcast, metadata, status_data, \
-         auto_reject_calls"
+         auto_reject_calls, auto_download"
     };
 }
 
@@ -34,6 +34,7 @@ fn read(row: &Row) -> Result<Session> {
             auto_read: row.get(5)?,
             presence_typing: row.get(6)?,
             auto_reject_calls: row.get(28)?,
+            auto_download: row.get(29)?,
             rate_per_min: rate(7)?,
             rate_per_hour: rate(8)?,
             ignore: Ignore { status: row.get(22)?, groups: row.get(23)?, channels: row.get(24)?, broadcast: row.get(25)? },
@@ -127,7 +128,7 @@ impl Tx {
             "INSERT INTO sessions (",
             columns!(),
             ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-                     $23, $24, $25, $26, $27, $28, $29)"
+                     $23, $24, $25, $26, $27, $28, $29, $30)"
         );
         let metadata = metadata_text(&session.settings.metadata)?;
         let (settings, state, account) = (&session.settings, &session.state, session.account.as_ref());
@@ -161,6 +162,7 @@ impl Tx {
             &metadata,
             &state.data,
             settings.auto_reject_calls,
+            settings.auto_download,
         ];
         self.execute(sql, args).await.map(drop)
     }
@@ -184,7 +186,7 @@ impl Tx {
         let sql = concat!(
             "UPDATE sessions SET label = $3, auto_read = $4, presence_typing = $5, rate_per_min = $6, rate_per_hour = $7,
                     updated_at = $8, ignore_status = $9, ignore_groups = $10, ignore_channels = $11, ignore_broadcast = $12,
-                    metadata = $13, auto_reject_calls = $14
+                    metadata = $13, auto_reject_calls = $14, auto_download = $15
              WHERE organization_id = $1 AND id = $2 RETURNING ",
             columns!()
         );
@@ -204,6 +206,7 @@ impl Tx {
             settings.ignore.broadcast,
             &metadata,
             settings.auto_reject_calls,
+            settings.auto_download,
         ];
         self.row(sql, args).await?.as_ref().map(read).transpose()
     }
