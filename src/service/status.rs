@@ -5,14 +5,17 @@ use std::collections::HashSet;
 use super::Service;
 use super::channel::{ACCEPT, accepted};
 use super::contact::person_address;
-use crate::domain::identity::{ContactFilter, Source};
-use crate::domain::ids::SessionId;
+use crate::domain::identity::{ContactFilter, Source as Met};
+use crate::domain::ids::{MediaId, SessionId};
 use crate::domain::jid::Address;
+use crate::domain::media::MediaKind;
 use crate::domain::message::{Direction, Message, MessageStatus};
 use crate::domain::principal::{Capability, Principal};
 use crate::domain::session::Session;
-use crate::error::{Error, Result};
-use crate::wa::channels::{Audience, Post};
+use crate::error::{Code, Error, Result};
+use crate::media::outgoing::{Source, Wanted};
+use crate::wa::channels::{Audience, Post, Shown};
+use crate::wa::connection::Sender;
 use crate::wa::outgoing;
 
 /// Where status posts stand.
@@ -24,10 +27,23 @@ const MOST: i64 = 5000;
 /// What a post's text has in characters at most.
 const MAX_TEXT: usize = 700;
 
+/// What a post shows.
+#[derive(Clone, Debug)]
+pub enum Picture {
+    /// Nothing but its text.
+    None,
+    /// A picture, by the id of an uploaded file.
+    Image(MediaId),
+    /// A film, by the id of an uploaded file.
+    Video(MediaId),
+}
+
 /// A post as a caller wants it.
 #[derive(Clone, Debug)]
 pub struct NewPost {
-    /// The text.
+    /// What it shows.
+    pub picture: Picture,
+    /// The text, or the caption.
     pub text: String,
     /// Its background, as 0xAARRGGBB.
     pub background: u32,
@@ -42,13 +58,14 @@ impl Service {
     pub async fn post_status(&self, caller: &Principal, id: &SessionId, new: NewPost) -> Result<(String, i64)> {
         caller.require(Capability::Send)?;
         let session = self.get_session(caller, id).await?;
-        if new.text.trim().is_empty() || new.text.chars().count() > MAX_TEXT {
+        let is_text = matches!(new.picture, Picture::None);
+        if (is_text && new.text.trim().is_empty()) || new.text.chars().count() > MAX_TEXT {
             return Err(Error::field("text", format!("takes 1 to {MAX_TEXT} characters")));
         }
         let (recipients, audience) = self.audience(&session, &new).await?;
         let sender = self.online(&session)?;
         let wa_message_id = outgoing::message_id(&self.0.ambient);
-        let post = Post::Text(new.text.clone(), new.background);
+        let (post, kind) = self.shown(&session, &sender, &new).await?;
         let sent = Box::pin(sender.post_status(&wa_message_id, post, &recipients, audience, ACCEPT)).await;
         let ack = accepted(sent?)?;
         let now = self.0.ambient.now();
@@ -64,8 +81,8 @@ impl Service {
             sender_name: None,
             direction: Direction::Out,
             from_me: true,
-            kind: "text".to_owned(),
-            body: Some(new.text),
+            kind: kind.to_owned(),
+            body: Some(new.text).filter(|text| !text.is_empty()),
             status: Some(MessageStatus::Sent),
             error: None,
             idempotency_key: None,
@@ -77,6 +94,28 @@ impl Service {
         tx.insert_message(&message).await?;
         tx.commit().await?;
         Ok((wa_message_id, i64::try_from(recipients.len()).unwrap_or(i64::MAX)))
+    }
+
+    /// What a post shows, given to WhatsApp's hosts, and the word for it.
+    async fn shown(&self, session: &Session, sender: &Sender, new: &NewPost) -> Result<(Post, &'static str)> {
+        let (id, kind) = match &new.picture {
+            Picture::None => return Ok((Post::Text(new.text.clone(), new.background), "text")),
+            Picture::Image(id) => (id, MediaKind::Image),
+            Picture::Video(id) => (id, MediaKind::Video),
+        };
+        let wanted = Wanted { source: Source::Id(id.clone()), kind, mimetype: None, filename: None, field: "media".to_owned() };
+        let files = &self.0.media.files;
+        let found = files.outgoing(&session.organization, &session.id, &wanted).await?;
+        let seconds = found.details.duration.map(|span| u32::try_from(span.as_secs()).unwrap_or(u32::MAX));
+        let uploaded = Box::pin(sender.upload(found.file, kind, files.folder())).await.map_err(|cause| {
+            Error::new(Code::Unavailable, "WhatsApp's media hosts did not take the file").reason("upload_failed").because(cause)
+        })?;
+        let shown = Shown { file: uploaded, mimetype: found.media.mimetype, thumbnail: found.details.thumbnail, seconds };
+        let caption = Some(new.text.clone()).filter(|text| !text.is_empty());
+        Ok(match kind {
+            MediaKind::Video => (Post::Video(Box::new(shown), caption), "video"),
+            _ => (Post::Image(Box::new(shown), caption), "image"),
+        })
     }
 
     /// Who gets a post.
@@ -94,7 +133,7 @@ impl Service {
         }
         let account = session.account.as_ref();
         let own = (account.and_then(|own| own.wa_lid.clone()), account.map(|own| own.phone_number.clone()));
-        let filter = ContactFilter { source: Some(Source::Dm), except: own, ..ContactFilter::default() };
+        let filter = ContactFilter { source: Some(Met::Dm), except: own, ..ContactFilter::default() };
         let known = self.0.db.contacts(&session.id, &filter, 0, MOST).await?;
         let mut left_out = HashSet::new();
         for person in &except {

@@ -28,11 +28,6 @@ const NOT_YET: &[&str] = &[
     "disableOAuthApp",
     "enableOAuthApp",
     "rotateOAuthAppSecret",
-    "createChannel",
-    "listChannelMessages",
-    "followChannel",
-    "muteChannel",
-    "unfollowChannel",
     "listChats",
     "deleteChat",
     "getChat",
@@ -45,7 +40,6 @@ const NOT_YET: &[&str] = &[
     "removeReaction",
     "addReaction",
     "voteMessage",
-    "postStatus",
 ];
 
 /// What documented requests may hold and ours do not take yet, as `operation: name`. Exact too.
@@ -216,7 +210,7 @@ async fn every_documented_operation_answers_as_documented() {
 
     directory::calls(c, gateway, id, &trusting.super_admin()).await;
 
-    account::calls(c, gateway, id).await;
+    account::calls(c, gateway, id, SHOP).await;
 
     // Webhooks.
     let hook =
@@ -249,9 +243,11 @@ async fn every_documented_operation_answers_as_documented() {
             let platform = trusting.super_admin();
             let key = if id.starts_with("admin") { platform.as_str() } else { KEY };
             let (status, answer) = c.call_as(gateway, Some(key), id, &variables, "", body).await;
-            assert_eq!(status, 404, "{id} on nothing: {answer}");
+            // Forms are told from objects before their path is looked at.
+            let expected = if id == "importBackup" { 415 } else { 404 };
+            assert_eq!(status, expected, "{id} on nothing: {answer}");
         }
-        if c.operations[id].facts.get("requestBody").is_some() {
+        if c.operations[id].facts.get("requestBody").is_some() && id != "importBackup" {
             let (status, _) = c.call_as(gateway, Some(KEY), id, &variables, "", Some(json!(["no object"]))).await;
             assert_eq!(status, 400, "{id} with a list for a body");
         }
@@ -268,6 +264,8 @@ fn text_or_phone(id: &str) -> Value {
         "sendMessage" => json!({"type": "text", "to": BUDI, "text": "x"}),
         "setPresence" => json!({"state": "online"}),
         "setChatPresence" => json!({"state": "paused"}),
+        "createChannel" => json!({"name": "x"}),
+        "postStatus" => json!({"type": "text", "text": "x"}),
         _ => json!({}),
     }
 }
