@@ -1,7 +1,7 @@
 //! What a session does as its account: presence, profile, privacy, labels.
 
-mod channels;
 mod labels;
+mod status;
 
 use serde_json::{Value, json};
 
