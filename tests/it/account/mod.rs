@@ -1,5 +1,6 @@
 //! What a session does as its account: presence, profile, privacy, labels.
 
+mod calls;
 mod labels;
 mod status;
 
