@@ -54,7 +54,7 @@ impl World {
         world
     }
 
-    pub(super) fn database(&self) -> String {
+    fn database(&self) -> String {
         format!("sqlite://{}", self.folder.path().join("gateway.db").display())
     }
 
@@ -86,23 +86,17 @@ impl World {
         assert!(tokio::time::timeout(PATIENCE * 4, ready).await.is_ok(), "it did not start: {}", self.log());
     }
 
-    pub(super) fn log(&self) -> String {
+    fn log(&self) -> String {
         let text = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
     /// The most memory that the process had so far, in kB.
-    pub(super) fn memory(&self) -> u64 {
+    fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.as_ref().unwrap().id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         line.and_then(|line| line.trim().split(' ').next()?.parse().ok()).unwrap_or(0)
-    }
-
-    /// What imports have left on the disk.
-    pub(super) fn imports(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.folder.path().join("imports")).into_iter().flatten();
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
     }
 
     /// SIGKILL, and up again.
@@ -132,7 +126,7 @@ impl World {
         Some((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
     }
 
-    pub(super) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let (status, answer) = self.try_call(Some(KEY), method, path, body).await.unwrap_or_else(|| panic!("{}", self.log()));
         assert!(status < 300, "{method} {path}: {status} {answer}");
         answer
@@ -140,16 +134,11 @@ impl World {
 
     /// A call of the platform's own.
     pub(super) async fn admin(&self, method: &str, path: &str) -> (u16, Value) {
-        let token = self.platform();
-        self.try_call(Some(&token), method, path, None).await.unwrap_or_else(|| panic!("{}", self.log()))
-    }
-
-    /// A login of the platform's own.
-    fn platform(&self) -> String {
         let mut all = claims(Ambient::system().now());
         all["role"] = json!("super_admin");
         (all["activeOrganizationId"], all["orgRole"]) = (Value::Null, Value::Null);
-        self.signer.token(&all)
+        let token = self.signer.token(&all);
+        self.try_call(Some(&token), method, path, None).await.unwrap_or_else(|| panic!("{}", self.log()))
     }
 
     async fn until_working(&self, session: &str) {
@@ -161,30 +150,14 @@ impl World {
         assert!(tokio::time::timeout(PATIENCE * 4, wait).await.is_ok(), "it did not connect: {}", self.log());
     }
 
-    /// A paired session.
-    pub(super) async fn paired(&mut self) -> String {
+    /// A paired session whose account is in many groups and whose device has many contacts cached.
+    pub(super) async fn large_account(&mut self) -> String {
         self.call("POST", "/sandbox/v1/phones", Some(json!({"phoneNumber": SHOP, "pushName": "Shop"}))).await;
         let session =
             self.call("POST", "/api/v1/sessions", Some(json!({"start": true}))).await["id"].as_str().unwrap().to_owned();
         let qr = self.call("GET", &format!("/api/v1/sessions/{session}/qr?wait=30"), None).await;
         self.call("POST", &format!("/sandbox/v1/phones/{SHOP}:scan"), Some(json!({"code": qr["code"]}))).await;
         self.until_working(&session).await;
-        session
-    }
-
-    /// Uploads a form to a path; as the platform's own or with the organization's key.
-    pub(super) async fn upload(&self, as_platform: bool, path: &str, parts: &[(&str, &[u8])]) -> (u16, Value) {
-        let (kind, body) = form(parts);
-        let key = if as_platform { self.platform() } else { KEY.to_owned() };
-        let call = self.http.post(format!("http://127.0.0.1:{}{path}", self.ports[0])).bearer_auth(key);
-        let answer = call.header("content-type", kind).body(body).send().await.unwrap_or_else(|e| panic!("{e} {}", self.log()));
-        let status = answer.status().as_u16();
-        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
-    }
-
-    /// A paired session whose account is in many groups and whose device has many contacts cached.
-    pub(super) async fn large_account(&mut self) -> String {
-        let session = self.paired().await;
         let Size { contacts, groups, members } = self.size;
         let crowd = json!({"people": contacts, "groups": groups, "members": members});
         let crowd = self.call("POST", &format!("/sandbox/v1/phones/{SHOP}:populate"), Some(crowd)).await;
@@ -296,20 +269,6 @@ impl Drop for World {
             let _ = child.wait();
         }
     }
-}
-
-/// A form's content type and body.
-pub(crate) fn form(parts: &[(&str, &[u8])]) -> (String, Vec<u8>) {
-    let boundary = "a-boundary-that-is-nowhere-in-the-parts";
-    let mut body = Vec::new();
-    for (name, bytes) in parts {
-        let file = if *name == "file" { "; filename=\"msgstore.db.crypt15\"" } else { "" };
-        body.extend(format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"{file}\r\n\r\n").bytes());
-        body.extend_from_slice(bytes);
-        body.extend(b"\r\n");
-    }
-    body.extend(format!("--{boundary}--\r\n").bytes());
-    (format!("multipart/form-data; boundary={boundary}"), body)
 }
 
 fn mapping(phone: &Value) -> LidPnMappingEntry {
