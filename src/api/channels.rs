@@ -7,13 +7,13 @@ use super::convert::timestamp;
 use super::principal;
 use super::status::to_status;
 use crate::domain::channel::{Channel, ChannelMessage, ChannelRole};
-use crate::domain::ids::SessionId;
-use crate::error::{Code, Error};
+use crate::domain::ids::{MediaId, SessionId};
+use crate::error::Error;
 use crate::proto::gateway as pb;
 use crate::proto::gateway::channel_service_server::ChannelService;
 use crate::proto::gateway::status_service_server::StatusService;
 use crate::service::Service;
-use crate::service::status::NewPost;
+use crate::service::status::{NewPost, Picture};
 
 /// How many messages a page has when the caller does not say.
 const PAGE: u32 = 50;
@@ -106,16 +106,23 @@ impl StatusService for Channels {
         let caller = principal(&request)?;
         let kind = request.get_ref().r#type();
         let it = request.into_inner();
-        match kind {
-            pb::StatusType::Text => {}
+        let media = || match it.media_id.as_str() {
+            "" => Err(to_status(Error::field("mediaId", "missing; upload the file first and give its id"))),
+            id => Ok(MediaId::new(id)),
+        };
+        let picture = match kind {
+            pb::StatusType::Text => Picture::None,
+            pb::StatusType::Image => Picture::Image(media()?),
+            pb::StatusType::Video => Picture::Video(media()?),
             pb::StatusType::Unspecified => return Err(to_status(Error::field("type", "must be text, image or video"))),
-            pb::StatusType::Image | pb::StatusType::Video => {
-                let text = "pictures and films cannot be posted as a status by this build yet";
-                return Err(to_status(Error::new(Code::NotImplemented, text)));
-            }
-        }
-        let new =
-            NewPost { text: it.text, background: it.background.unwrap_or(BACKGROUND), audience: it.audience, except: it.except };
+        };
+        let new = NewPost {
+            picture,
+            text: it.text,
+            background: it.background.unwrap_or(BACKGROUND),
+            audience: it.audience,
+            except: it.except,
+        };
         let posted = Box::pin(self.0.post_status(&caller, &SessionId::new(it.session), new)).await;
         let (message_id, recipients) = posted.map_err(to_status)?;
         Ok(Response::new(pb::PostStatusResponse { message_id, recipients }))

@@ -1,7 +1,8 @@
 //! What a session does as its account: presence, profile, privacy, labels.
 
-mod channels;
+mod calls;
 mod labels;
+mod status;
 
 use serde_json::{Value, json};
 

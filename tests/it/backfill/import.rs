@@ -83,7 +83,8 @@ async fn a_backup_is_merged_once_whatever_happens() {
     assert_eq!((status, &job["status"], &job["source"]), (202, &json!("running"), &json!("crypt15")), "{job}");
     let taken = started.elapsed();
     let (status, second) = world.upload(false, &imports, &[("key", DIGITS.as_bytes()), ("file", &file)]).await;
-    assert_eq!(status, 409, "one at a time: {second}");
+    // A small one may be merged by then.
+    assert!(status == 409 || status == 429 && !full, "one at a time: {status} {second}");
     // In the middle of it the process dies without a word.
     let third = i64::try_from(messages / 3).unwrap();
     until(&world, &imports, "a third", |job| job["messages"].as_i64() >= Some(third)).await;

@@ -106,5 +106,10 @@ async fn a_large_account_is_pulled_under_fire() {
     assert!((size.contacts..=size.contacts + 1).contains(&told("contacts")), "{done}");
     assert_eq!((told("groups"), told("groupMembers")), (size.groups, size.groups * size.members));
     world.check_directory(&session).await;
+    let told = world.call("GET", "/api/v1/events?events=backfill.progress&limit=1000", None).await;
+    let told = told["data"].as_array().unwrap();
+    let last = &told.last().unwrap()["payload"]["job"];
+    assert!(told.len() > 1, "{told:?}");
+    assert_eq!((&last["id"], &last["status"], &last["groups"]), (&job["id"], &json!("succeeded"), &done["groups"]));
     world.note(&done);
 }
