@@ -3,6 +3,7 @@
 #![recursion_limit = "512"]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
 
+mod account;
 mod backfill;
 mod contract;
 mod crash;
