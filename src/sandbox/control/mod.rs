@@ -7,6 +7,7 @@ mod media;
 mod messages;
 mod newsletters;
 mod passkey;
+mod person;
 mod schedules;
 mod services;
 
@@ -117,6 +118,11 @@ impl From<Phone> for proto::Phone {
             push_name: phone.push_name,
             devices: devices.collect(),
             auto_read: phone.auto_read,
+            about: phone.about,
+            picture_id: phone.picture_id.unwrap_or_default(),
+            online: phone.online,
+            last_seen_at: phone.last_seen.map(timestamp),
+            blocked: phone.blocked,
         }
     }
 }

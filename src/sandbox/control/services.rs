@@ -9,6 +9,7 @@ use crate::proto::sandbox::history_service_server::HistoryServiceServer;
 use crate::proto::sandbox::media_service_server::MediaServiceServer;
 use crate::proto::sandbox::newsletter_service_server::NewsletterServiceServer;
 use crate::proto::sandbox::passkey_service_server::PasskeyServiceServer;
+use crate::proto::sandbox::person_service_server::PersonServiceServer;
 use crate::proto::sandbox::phone_chat_service_server::PhoneChatServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
 
@@ -21,6 +22,7 @@ impl Control {
             .add_service(PhoneChatServiceServer::new(self.clone()))
             .add_service(MediaServiceServer::new(self.clone()))
             .add_service(NewsletterServiceServer::new(self.clone()))
+            .add_service(PersonServiceServer::new(self.clone()))
             .add_service(PasskeyServiceServer::new(self.clone()))
             .add_service(FaultServiceServer::new(self.clone()))
             .add_service(FaultScheduleServiceServer::new(self))
