@@ -189,7 +189,6 @@ mod tests {
             ("[[chats]]\nbetween = ['5511900000001', '5511900000002']\nmessages = [{ from = '5511900000003', text = 'x' }]\n", "line 7: chats.messages.from"),
             ("[[chats]]\nbetween = ['5511900000001', '5511900000002']\nmessages = [{ from = '5511900000001', text = 'x', at = 2026-01-01T00:00:00 }]\n", "chats.messages.at: needs its offset"),
             ("[[histories]]\nphone = '5511900000001'\nchats = 5000\nmessages = 3\n", "line 7: histories.chats"),
-            ("groups = 3\n", "invalid type"),
         ] {
             let error = load(&format!("{phones}{rest}")).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.starts_with("world.toml line ") && error.contains(says), "{rest}: {error}");
