@@ -70,7 +70,10 @@ pub(super) async fn first_file(form: &mut Multipart) -> Result<(Named, Incoming<
     let field = tokio::time::timeout(STALL, form.next_field()).await.map_err(|_| late())?;
     let field = field.map_err(|_| broken())?.filter(|field| field.file_name().is_some() || field.name() == Some("file"));
     let field = field.ok_or_else(|| Failure::from(Error::field("file", "missing; the form's first field must be the file")))?;
-    let named = Named { filename: field.file_name().map(str::to_owned), mimetype: field.content_type().map(str::to_owned) };
+    let named = Named {
+        filename: field.file_name().map(str::to_owned),
+        mimetype: field.content_type().map(str::to_owned),
+    };
     Ok((named, Incoming::Field(Box::new(field))))
 }
 

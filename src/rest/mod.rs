@@ -304,8 +304,7 @@ fn bind(table: &mut Table<Binding>, planner: &mut Planner, method: &MethodDescri
         }
     };
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-    let route =
-        Route { method: path.parse()?, request, reply, takes_body: rule.body, carries, success: rule.success, qr, variables };
+    let route = Route { method: path.parse()?, request, reply, takes_body: rule.body, carries, success: rule.success, qr, variables };
     let conflict = || format!("{} {} is bound twice", rule.method, rule.template);
     if let Some(binding) = table.same(&rule.method, &template) {
         let place = if method.is_server_streaming() { &mut binding.streaming } else { &mut binding.unary };

@@ -42,30 +42,20 @@ async fn up_and_down_by_http_and_grpc() {
     let png = picture(64, 64, image::ImageFormat::Png);
     let (status, file) = up(&gateway, &format!("{path}?filename=..%2Fa%20b.png"), Some("image/png"), png.clone()).await;
     assert_eq!((status, &file["state"], &file["filename"]), (201, &json!("ready"), &json!("a b.png")), "{file}");
-    assert_eq!(
-        (&file["mimetype"], &file["size"], file["sha256"].as_str().map(str::len)),
-        (&json!("image/png"), &json!(png.len()), Some(64))
-    );
+    assert_eq!((&file["mimetype"], &file["size"], file["sha256"].as_str().map(str::len)), (&json!("image/png"), &json!(png.len()), Some(64)));
     let id = file["id"].as_str().unwrap();
     assert_eq!(gateway.get(&format!("{path}/{id}")).await, file);
     let (status, headers, content) = down(&gateway, &format!("{path}/{id}/content"), &[]).await;
     assert!(status == 200 && content == png);
     let header = |name: &str| headers[name].to_str().unwrap();
     assert_eq!(header("content-disposition"), "attachment; filename=\"a b.png\"; filename*=UTF-8''a%20b.png");
-    assert_eq!(
-        (header("content-type"), header("x-content-type-options"), header("accept-ranges")),
-        ("image/png", "nosniff", "bytes")
-    );
+    assert_eq!((header("content-type"), header("x-content-type-options"), header("accept-ranges")), ("image/png", "nosniff", "bytes"));
     assert_eq!(header("content-length"), png.len().to_string());
 
     // A form, as browsers and curl send them.
     let form = "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"words.txt\"\r\ncontent-type: text/plain\r\n\r\nhello\r\n--x--\r\n";
     let (status, file) = up(&gateway, &path, Some("multipart/form-data; boundary=x"), form).await;
-    assert_eq!(
-        (status, &file["filename"], &file["mimetype"], &file["size"]),
-        (201, &json!("words.txt"), &json!("text/plain"), &json!(5)),
-        "{file}"
-    );
+    assert_eq!((status, &file["filename"], &file["mimetype"], &file["size"]), (201, &json!("words.txt"), &json!("text/plain"), &json!(5)), "{file}");
 
     // The same by gRPC, in messages of any size.
     let bytes = pattern(700_000);
@@ -75,12 +65,7 @@ async fn up_and_down_by_http_and_grpc() {
     let messages: Vec<_> = std::iter::once(first).chain(rest).collect();
     let kept = client.upload_media(tokio_stream::iter(messages)).await.unwrap().into_inner();
     assert_eq!((kept.size, kept.mimetype.as_str()), (700_000, "application/octet-stream"));
-    let asked = ReadMediaRequest {
-        session: session.clone(),
-        media: kept.id.clone(),
-        range: "bytes=-500000".into(),
-        if_range: String::new(),
-    };
+    let asked = ReadMediaRequest { session: session.clone(), media: kept.id.clone(), range: "bytes=-500000".into(), if_range: String::new() };
     let mut pieces = client.read_media(asked).await.unwrap().into_inner();
     let head = pieces.next().await.unwrap().unwrap().head.unwrap();
     assert_eq!((head.offset, head.length, head.size, head.partial), (200_000, 500_000, 700_000, true));
@@ -92,9 +77,7 @@ async fn up_and_down_by_http_and_grpc() {
 
     // Others see nothing, and what is deleted is gone.
     let stranger = gateway.stranger().await;
-    for (method, path) in
-        [("GET", format!("{path}/{id}")), ("GET", format!("{path}/{id}/content")), ("DELETE", format!("{path}/{id}"))]
-    {
+    for (method, path) in [("GET", format!("{path}/{id}")), ("GET", format!("{path}/{id}/content")), ("DELETE", format!("{path}/{id}"))] {
         assert_eq!(gateway.call_as(Some(&stranger), method, &path, None).await.0, 404);
     }
     assert_eq!(gateway.call_as(Some(KEY), "DELETE", &format!("{path}/{id}"), None).await.0, 204);
@@ -139,8 +122,7 @@ async fn parts_as_http_has_them() {
         assert_eq!((status, content.len(), headers["etag"].to_str().unwrap()), (304, 0, tag.as_str()), "{same}");
     }
     assert_eq!(down(&gateway, &path, &[("if-none-match", "\"other\"")]).await.0, 200);
-    let head =
-        reqwest::Client::new().head(format!("{}{path}", gateway.base)).bearer_auth(KEY).header("range", "bytes=0-99").send();
+    let head = reqwest::Client::new().head(format!("{}{path}", gateway.base)).bearer_auth(KEY).header("range", "bytes=0-99").send();
     let head = head.await.unwrap();
     assert_eq!((head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()), (206, "100"));
     assert!(head.bytes().await.unwrap().is_empty());

@@ -64,12 +64,7 @@ impl Room {
         pieces.concat()
     }
 
-    async fn send(
-        &self,
-        kind: MediaKind,
-        source: Source,
-        mimetype: Option<&str>,
-    ) -> Result<whatsapp_gateway::media::Outgoing, Error> {
+    async fn send(&self, kind: MediaKind, source: Source, mimetype: Option<&str>) -> Result<whatsapp_gateway::media::Outgoing, Error> {
         let wanted = Wanted { source, kind, mimetype: mimetype.map(str::to_owned), filename: None, field: "media".into() };
         self.files.outgoing(&self.organization, &self.session, &wanted).await
     }
@@ -194,10 +189,7 @@ async fn what_is_sent_is_looked_into(db: Db) {
         // The same again by its id, also as something else.
         let again = room.send(MediaKind::Document, Source::Id(sent.media.id.clone()), None).await.unwrap();
         assert_eq!(again.media, sent.media);
-        assert_eq!(
-            room.send(MediaKind::Video, Source::Id(sent.media.id), None).await.unwrap_err().fields[0].field,
-            "media.mimetype"
-        );
+        assert_eq!(room.send(MediaKind::Video, Source::Id(sent.media.id), None).await.unwrap_err().fields[0].field, "media.mimetype");
     }
     let heard = room.send(MediaKind::Audio, base64(&sound(3)), Some("audio/wav")).await.unwrap();
     assert_eq!(heard.details.duration, Some(Duration::from_secs(3)));
