@@ -53,12 +53,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Outcome {
-    let Arguments { command, listen, ws_listen, state, api_key, json, log } = arguments;
+    let Arguments { command, listen, ws_listen, state, sandbox_world: world, sandbox_seed: seed, api_key, json, log } = arguments;
     if let Some(Command::Load(arguments)) = command {
         return Box::pin(load::run(arguments)).await;
     }
     telemetry::init(&log, LogFormat::Text).map_err(|error| Failure::usage(format!("--log: {error:#}")))?;
-    let options = SandboxOptions { listen, ws_listen, state, api_key };
+    let options = SandboxOptions { listen, ws_listen, state, world, seed, api_key };
     let announce = move |ready: &SandboxReady| {
         let text = if json { announce_json(ready) } else { announce_words(ready) };
         if let Err(failure) = output::line(text) {

@@ -136,7 +136,6 @@ pub(super) fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "must be a whole number from 0 to 18446744073709551615".to_owned())
 }
 
-/// `true` or `false`.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text {
         "true" | "1" | "yes" | "on" => Ok(true),

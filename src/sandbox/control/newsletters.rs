@@ -86,7 +86,11 @@ impl From<ChannelPost> for proto::ChannelPost {
             kind: post.kind,
             text: post.text,
             edited: post.edited,
-            reactions: post.reactions.into_iter().map(|(emoji, count)| (emoji, i64::try_from(count).unwrap_or(i64::MAX))).collect(),
+            reactions: post
+                .reactions
+                .into_iter()
+                .map(|(emoji, count)| (emoji, i64::try_from(count).unwrap_or(i64::MAX)))
+                .collect(),
         }
     }
 }

@@ -52,7 +52,8 @@ impl World {
             self.phone_sets(number, &schemas::PIN, &[&jid], value)?;
         }
         if let Some(archived) = change.archived {
-            let action = action::ArchiveChatAction { archived: Some(archived), message_range: MessageField::some(newest.clone()) };
+            let action =
+                action::ArchiveChatAction { archived: Some(archived), message_range: MessageField::some(newest.clone()) };
             let value = wa::SyncActionValue { archive_chat_action: MessageField::some(action), ..Default::default() };
             self.phone_sets(number, &schemas::ARCHIVE, &[&jid], value)?;
         }
@@ -107,7 +108,8 @@ impl World {
         let own = row.shown.direction == Direction::Out;
         let author = row.shown.sender.parse().ok().and_then(|sender| self.number_of(&sender));
         let author = author.and_then(|author| self.accounts.get(&author)).map(|author| author.jid(0, self.lid_addressing));
-        let participant = author.filter(|_| !own && matches!(chat, Chat::Group(_))).map_or_else(|| "0".to_owned(), |jid| jid.to_string());
+        let participant =
+            author.filter(|_| !own && matches!(chat, Chat::Group(_))).map_or_else(|| "0".to_owned(), |jid| jid.to_string());
         let action = action::StarAction { starred: Some(starred) };
         let value = wa::SyncActionValue { star_action: MessageField::some(action), ..Default::default() };
         self.phone_sets(number, &schemas::STAR, &[&jid.to_string(), id, if own { "1" } else { "0" }, &participant], value)

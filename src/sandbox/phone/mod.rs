@@ -4,8 +4,8 @@
 //! server's own paths (`distribute`, `relay_receipt`), like any device.
 
 mod act;
-pub(super) mod call;
 mod app_state;
+pub(super) mod call;
 mod compose;
 mod content;
 mod file;
@@ -14,8 +14,8 @@ pub(super) mod history;
 pub(super) mod link;
 pub(super) mod media;
 pub(super) mod message;
-mod number;
 mod newsletter;
+mod number;
 pub(super) mod passkey;
 pub(super) mod peer;
 mod poll;

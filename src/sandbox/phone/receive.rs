@@ -2,7 +2,7 @@
 
 use buffa::Message as _;
 use tracing::debug;
-use wacore_binary::{Jid, Node};
+use wacore_binary::{Jid, JidExt as _, Node};
 use waproto::whatsapp as wa;
 use waproto::whatsapp::message::protocol_message;
 

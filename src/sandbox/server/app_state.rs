@@ -214,7 +214,12 @@ impl World {
     }
 
     /// Takes a patch of the phone itself.
-    pub(in crate::sandbox) fn take_own_patch(&mut self, number: &str, name: &str, patch: &[u8]) -> Result<(), (u16, &'static str)> {
+    pub(in crate::sandbox) fn take_own_patch(
+        &mut self,
+        number: &str,
+        name: &str,
+        patch: &[u8],
+    ) -> Result<(), (u16, &'static str)> {
         self.begin_app_state(number)?;
         let account = self.accounts.get_mut(number).ok_or_else(bad_request)?;
         let collection = account.app_state.entry(name.to_owned()).or_default();

@@ -128,7 +128,8 @@ impl World {
         let named = text(variables, &["newsletter_id"])
             .or_else(|| text(variables, &["input", "newsletter_id"]))
             .or_else(|| text(variables, &["input", "key"]));
-        let newsletter = named.and_then(|name| self.newsletter_named(name)).ok_or((404, "there is no such channel".to_owned()))?;
+        let newsletter =
+            named.and_then(|name| self.newsletter_named(name)).ok_or_else(|| (404, "there is no such channel".to_owned()))?;
         let (id, own) = (newsletter.id.clone(), newsletter.owner == place.number);
         if !own && matches!(operation, Operation::Update | Operation::Delete | Operation::Subscribers | Operation::Admins) {
             return Err((403, "only the owner of the channel may".to_owned()));
@@ -191,7 +192,7 @@ fn refusal(error: Error) -> Refusal {
         Code::Conflict => 409,
         _ => 400,
     };
-    (code, error.to_string())
+    (code, error.message)
 }
 
 fn text<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {

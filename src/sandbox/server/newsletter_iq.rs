@@ -132,9 +132,10 @@ fn changed(newsletter: &Newsletter, place: &Place, wish: &Node) -> Node {
     let count = attr(wish, "count").parse().unwrap_or(MOST).min(MOST);
     let after: u64 = attr(wish, "after").parse().unwrap_or(0);
     let since: u64 = attr(wish, "since").parse().unwrap_or(0);
-    let new = newsletter.posts.range(after.saturating_add(1)..).filter(|(_, post)| {
-        !post.reactions.is_empty() || post.edited.is_some_and(|edited| edited >= since)
-    });
+    let new = newsletter
+        .posts
+        .range(after.saturating_add(1)..)
+        .filter(|(_, post)| !post.reactions.is_empty() || post.edited.is_some_and(|edited| edited >= since));
     let posts: Vec<Node> = new.take(count).map(|(number, post)| shown(newsletter, place, *number, post)).collect();
     el("messages").attr("jid", newsletter.jid()).children(posts).build()
 }

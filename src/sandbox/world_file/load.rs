@@ -79,7 +79,8 @@ impl WorldFile {
             None => None,
             Some(picture) => {
                 let path = self.path.parent().unwrap_or(std::path::Path::new(".")).join(picture.get_ref());
-                let bytes = std::fs::read(path).map_err(|error| self.wrong(picture.span(), "phones.picture", &error.to_string()))?;
+                let bytes =
+                    std::fs::read(path).map_err(|error| self.wrong(picture.span(), "phones.picture", &error.to_string()))?;
                 Some(Picture { id: world.stanza_id(), bytes: Blob(bytes) })
             }
         };

@@ -45,7 +45,9 @@ async fn a_linked_device_sees_what_the_phone_does() {
         .await;
     assert_eq!(muted, (Some(true), Some(-1)));
     sandbox.change_chat(ALICE, BOB, ChatChange { archived: Some(true), read: Some(false), ..change }).await.unwrap();
-    device.wait("the archive", |event| matches!(event, Event::ArchiveUpdate(it) if it.action.archived == Some(true)).then_some(())).await;
+    device
+        .wait("the archive", |event| matches!(event, Event::ArchiveUpdate(it) if it.action.archived == Some(true)).then_some(()))
+        .await;
     device
         .wait("the mark", |event| matches!(event, Event::MarkChatAsReadUpdate(it) if it.action.read == Some(false)).then_some(()))
         .await;
@@ -63,7 +65,9 @@ async fn a_linked_device_sees_what_the_phone_does() {
     sandbox.save_label(ALICE, &label).await.unwrap();
     sandbox.label_chat(ALICE, "7", BOB, true).await.unwrap();
     device
-        .wait("the label", |event| matches!(event, Event::LabelEditUpdate(it) if it.action.name.as_deref() == Some("New order")).then_some(()))
+        .wait("the label", |event| {
+            matches!(event, Event::LabelEditUpdate(it) if it.action.name.as_deref() == Some("New order")).then_some(())
+        })
         .await;
     device.wait("its chat", |event| matches!(event, Event::LabelAssociationUpdate(_)).then_some(())).await;
 }
@@ -73,7 +77,10 @@ async fn a_linked_device_sees_what_the_phone_does() {
 async fn a_long_collection_comes_as_one_file() {
     let running = Running::with_phones().await;
     let sandbox = &running.sandbox;
-    sandbox.generate_history(ALICE, whatsapp_gateway::sandbox::history::Past { chats: 30, messages: 1, days: 1, seed: 1 }).await.unwrap();
+    sandbox
+        .generate_history(ALICE, whatsapp_gateway::sandbox::history::Past { chats: 30, messages: 1, days: 1, seed: 1 })
+        .await
+        .unwrap();
     let person = |at: usize| (628_770_000_000_u64 + u64::try_from(at).unwrap()).to_string();
     for at in 0..30 {
         sandbox.save_contact(ALICE, &person(at), &format!("Old Name {at}"), "").await.unwrap();
@@ -109,15 +116,21 @@ async fn a_long_collection_comes_as_one_file() {
         })
         .await;
     assert_eq!(next, (Jid::pn(BOB), false));
-    device.client.chat_actions().save_contact(&Jid::pn(BOB), Some("Robert Builder".into()), Some("Robert".into()), false).await.unwrap();
+    device
+        .client
+        .chat_actions()
+        .save_contact(&Jid::pn(BOB), Some("Robert Builder".into()), Some("Robert".into()), false)
+        .await
+        .unwrap();
     // A second device gets a new file with all of it; a third one the same.
     let second = running.client().await;
     let code = second.qr().await;
     sandbox.scan_qr(ALICE, &code).await.unwrap();
-    second.wait("the contact of the other device", |event| {
-        matches!(event, Event::ContactUpdate(it) if it.action.full_name.as_deref() == Some("Robert Builder")).then_some(())
-    })
-    .await;
+    second
+        .wait("the contact of the other device", |event| {
+            matches!(event, Event::ContactUpdate(it) if it.action.full_name.as_deref() == Some("Robert Builder")).then_some(())
+        })
+        .await;
     assert_eq!(files(), 2);
     let _third = running.linked(ALICE).await;
     assert_eq!(files(), 2, "a file is put up once for a version");
@@ -137,7 +150,9 @@ async fn a_file_that_fails_is_fetched_again() {
     let code = device.qr().await;
     sandbox.scan_qr(ALICE, &code).await.unwrap();
     device
-        .wait("the contact", |event| matches!(event, Event::ContactUpdate(it) if it.action.full_name.as_deref() == Some("Name 11")).then_some(()))
+        .wait("the contact", |event| {
+            matches!(event, Event::ContactUpdate(it) if it.action.full_name.as_deref() == Some("Name 11")).then_some(())
+        })
         .await;
     assert_eq!(sandbox.list_faults()[0].injected, 1);
 }

@@ -94,8 +94,7 @@ async fn a_new_device_gets_the_whole_past_in_pieces() {
         assert!(progress.is_sorted() && progress.last() == Some(&100), "{kind:?}: {progress:?}");
     }
     assert!(of_kind(&pieces, HistorySyncType::FULL).len() > 1);
-    let orders: Vec<u32> =
-        of_kind(&pieces, HistorySyncType::FULL).iter().map(|piece| piece.chunk_order.unwrap()).collect();
+    let orders: Vec<u32> = of_kind(&pieces, HistorySyncType::FULL).iter().map(|piece| piece.chunk_order.unwrap()).collect();
     assert_eq!(orders, (1..=u32::try_from(orders.len()).unwrap()).collect::<Vec<_>>());
     let (ids, count) = ids(&pieces);
     assert_eq!((ids.values().map(BTreeSet::len).sum::<usize>(), count), (2400, 2400), "each message once");
@@ -146,10 +145,8 @@ async fn what_happened_before_the_link_is_history() {
     let chat = &bootstrap.conversations[0];
     assert_eq!(chat.pn_jid.as_deref(), Some("5511900000002@s.whatsapp.net"));
     let messages: Vec<&wa::WebMessageInfo> = chat.messages.iter().filter_map(|message| message.message.as_option()).collect();
-    let texts: Vec<Option<&str>> = messages
-        .iter()
-        .map(|message| message.message.as_option().and_then(|content| content.conversation.as_deref()))
-        .collect();
+    let texts: Vec<Option<&str>> =
+        messages.iter().map(|message| message.message.as_option().and_then(|content| content.conversation.as_deref())).collect();
     assert_eq!(texts, [None, Some("right"), Some("hello")], "newest first");
     assert_eq!(messages[0].message_stub_type, Some(wa::web_message_info::StubType::REVOKE));
     assert_eq!(messages[1].reactions[0].text.as_deref(), Some("🎉"));
@@ -181,17 +178,11 @@ async fn older_messages_come_on_demand() {
     let newest = got.messages[0].message.as_option().unwrap();
     assert!(newest.message_timestamp <= oldest.message_timestamp && newest.key != oldest.key);
     use wa::conversation::EndOfHistoryTransferType as Ending;
-    assert_eq!(
-        got.end_of_history_transfer_type,
-        Some(Ending::COMPLETE_ON_DEMAND_SYNC_BUT_MORE_MSG_REMAIN_ON_PRIMARY)
-    );
+    assert_eq!(got.end_of_history_transfer_type, Some(Ending::COMPLETE_ON_DEMAND_SYNC_BUT_MORE_MSG_REMAIN_ON_PRIMARY));
     ask(500).await;
     let (rest, _) = piece(&device).await;
     assert_eq!(rest.conversations[0].messages.len(), 50);
-    assert_eq!(
-        rest.conversations[0].end_of_history_transfer_type,
-        Some(Ending::COMPLETE_AND_NO_MORE_MESSAGE_REMAIN_ON_PRIMARY)
-    );
+    assert_eq!(rest.conversations[0].end_of_history_transfer_type, Some(Ending::COMPLETE_AND_NO_MORE_MESSAGE_REMAIN_ON_PRIMARY));
     // A chat that the phone does not have is an empty answer, not silence.
     device.client.fetch_message_history(&Jid::pn("5511900009999"), "X", false, 0, 5).await.unwrap();
     let (nothing, _) = piece(&device).await;

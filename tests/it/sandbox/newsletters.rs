@@ -4,8 +4,8 @@ use serde_json::json;
 use wacore::types::events::Event;
 use wacore_binary::Jid;
 use waproto::whatsapp as wa;
-use whatsapp_gateway::sandbox::{MessageState, SandboxConfig};
 use whatsapp_gateway::domain::clock::Ambient;
+use whatsapp_gateway::sandbox::{MessageState, SandboxConfig};
 use whatsapp_rust::features::{NewsletterMessageType, NewsletterRole};
 
 use super::client::{ALICE, BOB, Peer, Running};
@@ -32,10 +32,16 @@ async fn a_channel_is_founded_found_followed_and_left() {
     let running = Running::with_phones().await;
     let (alice, bob) = tokio::join!(running.linked(ALICE), running.linked(BOB));
     let made = alice.client.newsletter().create("Daily bread", Some("recipes")).await.unwrap();
-    assert_eq!((made.name.as_str(), made.description.as_deref(), made.role.clone()), ("Daily bread", Some("recipes"), Some(NewsletterRole::Owner)));
+    assert_eq!(
+        (made.name.as_str(), made.description.as_deref(), made.role.clone()),
+        ("Daily bread", Some("recipes"), Some(NewsletterRole::Owner))
+    );
     let invite = made.invite_code.clone().unwrap();
     let found = bob.client.newsletter().get_metadata_by_invite(&invite).await.unwrap();
-    assert_eq!((found.jid.clone(), found.role.clone(), found.subscriber_count), (made.jid.clone(), Some(NewsletterRole::Guest), 0));
+    assert_eq!(
+        (found.jid.clone(), found.role.clone(), found.subscriber_count),
+        (made.jid.clone(), Some(NewsletterRole::Guest), 0)
+    );
     assert!(bob.client.newsletter().list_subscribed().await.unwrap().is_empty());
 
     let joined = bob.client.newsletter().join(&made.jid).await.unwrap();
@@ -96,7 +102,10 @@ async fn posts_reach_followers_and_can_be_read_again() {
     let before = bob.client.newsletter().get_messages(channel.clone(), 10, Some(122)).await.unwrap();
     assert_eq!(before.iter().map(|post| post.server_id).collect::<Vec<_>>(), (112..=121).collect::<Vec<_>>());
     let all = bob.client.newsletter().get_messages(channel.clone(), 100, Some(103)).await.unwrap();
-    assert_eq!(all.iter().filter_map(|post| post.message.as_ref()?.conversation.as_deref()).collect::<Vec<_>>(), ["first", "post 0", "post 1"]);
+    assert_eq!(
+        all.iter().filter_map(|post| post.message.as_ref()?.conversation.as_deref()).collect::<Vec<_>>(),
+        ["first", "post 0", "post 1"]
+    );
     assert!(!all[0].is_sender);
     assert!(alice.client.newsletter().get_messages(channel, 1, None).await.unwrap()[0].is_sender);
 }

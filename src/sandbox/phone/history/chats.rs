@@ -121,7 +121,11 @@ impl World {
             EndOfHistoryTransferType::COMPLETE_AND_NO_MORE_MESSAGE_REMAIN_ON_PRIMARY
         };
         let conversation = self.conversation(account, chat, rows, taken)?;
-        Some(wa::Conversation { end_of_history_transfer_type: Some(ending), end_of_history_transfer: Some(!more), ..conversation })
+        Some(wa::Conversation {
+            end_of_history_transfer_type: Some(ending),
+            end_of_history_transfer: Some(!more),
+            ..conversation
+        })
     }
 
     fn conversation(&self, account: &Account, chat: &str, rows: &[&Stored], taken: &Taken<'_>) -> Option<wa::Conversation> {
@@ -140,7 +144,8 @@ impl World {
             let group = self.groups.get(named.user.as_str());
             conversation.id = named.to_string();
             conversation.name = group.map(|group| group.subject.clone());
-            conversation.participant = group.into_iter().flat_map(|group| &group.members).filter_map(|(n, r)| self.member(n, *r)).collect();
+            conversation.participant =
+                group.into_iter().flat_map(|group| &group.members).filter_map(|(n, r)| self.member(n, *r)).collect();
         } else {
             let number = self.number_of(&named)?;
             let person = self.accounts.get(&number)?;
@@ -219,7 +224,12 @@ impl World {
 
     fn reaction(&self, account: &Account, row: &Stored, chat: &str) -> wa::Reaction {
         let key = self.web_message(account, row, chat, &[]).key;
-        wa::Reaction { key, text: Some(row.shown.text.clone()), sender_timestamp_ms: Some(row.shown.timestamp.0), ..Default::default() }
+        wa::Reaction {
+            key,
+            text: Some(row.shown.text.clone()),
+            sender_timestamp_ms: Some(row.shown.timestamp.0),
+            ..Default::default()
+        }
     }
 }
 

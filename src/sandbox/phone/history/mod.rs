@@ -63,7 +63,8 @@ impl World {
         let mut bootstrap = self.pieces(account, HistorySyncType::INITIAL_BOOTSTRAP, &first);
         if let Some(piece) = bootstrap.first_mut() {
             piece.nct_salt = Some(nct_salt(account));
-            piece.phone_number_to_lid_mappings = self.known_people(account).into_iter().map(|number| self.mapping(&number)).collect();
+            piece.phone_number_to_lid_mappings =
+                self.known_people(account).into_iter().map(|number| self.mapping(&number)).collect();
             piece.past_participants = Vec::new();
         }
         let names = wa::HistorySync { pushnames: self.push_names(account), ..empty(HistorySyncType::PUSH_NAME) };
@@ -105,8 +106,8 @@ impl World {
             Ok(packed) => packed,
             Err(error) => return warn!(%error, "a piece of the history cannot be packed"),
         };
-        let small = packed.len() <= INLINE
-            && (piece.conversations.is_empty() || piece.sync_type == HistorySyncType::INITIAL_BOOTSTRAP);
+        let small =
+            packed.len() <= INLINE && (piece.conversations.is_empty() || piece.sync_type == HistorySyncType::INITIAL_BOOTSTRAP);
         let mut notification = HistorySyncNotification {
             sync_type: Some(sync_type(piece.sync_type)),
             chunk_order: piece.chunk_order,

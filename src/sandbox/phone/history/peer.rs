@@ -79,16 +79,17 @@ impl World {
     fn placeholder(&self, number: &str, key: &wa::MessageKey) -> PeerDataOperationResult {
         let chat = key.remote_jid.as_deref().and_then(|chat| chat.parse::<Jid>().ok());
         let id = key.id.clone().unwrap_or_default();
-        let found = self.accounts.get(number).zip(chat.as_ref().and_then(|chat| self.chat_row(chat))).and_then(|(account, chat)| {
-            let row = account.messages.get(account.by_id.get(&(chat.clone(), id))?)?;
-            row.content.as_ref()?;
-            let mut info = self.web_message(account, row, &chat, &[]);
-            // Devices know this message by people's numbers.
-            if let Some(key) = info.key.as_option_mut().filter(|key| key.participant.is_some()) {
-                key.participant = Some(row.shown.sender.clone());
-            }
-            Some(info)
-        });
+        let found =
+            self.accounts.get(number).zip(chat.as_ref().and_then(|chat| self.chat_row(chat))).and_then(|(account, chat)| {
+                let row = account.messages.get(account.by_id.get(&(chat.clone(), id))?)?;
+                row.content.as_ref()?;
+                let mut info = self.web_message(account, row, &chat, &[]);
+                // Devices know this message by people's numbers.
+                if let Some(key) = info.key.as_option_mut().filter(|key| key.participant.is_some()) {
+                    key.participant = Some(row.shown.sender.clone());
+                }
+                Some(info)
+            });
         let info = found.unwrap_or_else(|| wa::WebMessageInfo { key: MessageField::some(key.clone()), ..Default::default() });
         let bytes = PlaceholderMessageResendResponse { web_message_info_bytes: Some(info.encode_to_vec()) };
         PeerDataOperationResult { placeholder_message_resend_response: MessageField::some(bytes), ..Default::default() }

@@ -19,9 +19,9 @@ use crate::sandbox::{Direction, MessageState, PhoneMessage};
 
 /// What people talk about.
 const WORDS: [&str; 32] = [
-    "the", "order", "arrives", "tomorrow", "thanks", "please", "call", "me", "when", "you", "can", "meeting", "at", "noon", "coffee",
-    "today", "yes", "no", "maybe", "photos", "from", "beach", "invoice", "paid", "great", "see", "soon", "happy", "birthday", "where",
-    "are", "we",
+    "the", "order", "arrives", "tomorrow", "thanks", "please", "call", "me", "when", "you", "can", "meeting", "at", "noon",
+    "coffee", "today", "yes", "no", "maybe", "photos", "from", "beach", "invoice", "paid", "great", "see", "soon", "happy",
+    "birthday", "where", "are", "we",
 ];
 
 /// A past to be drawn.
