@@ -1,6 +1,6 @@
 //! The sandbox, driven by the real client library over a real socket.
 
-mod client;
+pub(crate) mod client;
 mod contacts;
 mod faults;
 mod groups;
