@@ -1,6 +1,7 @@
 //! The sandbox, driven by the real client library over a real socket.
 
 pub(crate) mod client;
+mod acts;
 mod contacts;
 mod faults;
 mod groups;
