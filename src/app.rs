@@ -184,6 +184,11 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     db.heartbeat(&row).await?;
     lifecycle.spawn_vital("heartbeat", upkeep::heartbeat(db.clone(), ambient.clone(), row, lifecycle.draining()));
     lifecycle.spawn_vital("pruner", upkeep::prune(db.clone(), ambient.clone(), config.event_retention, lifecycle.draining()));
+    let (fetching, draining) = (service.clone(), lifecycle.draining());
+    lifecycle.spawn_vital("waiting files", async move {
+        fetching.fetch_waiting_until(draining).await;
+        Ok(())
+    });
     let draining = lifecycle.draining();
     lifecycle.spawn_vital("files", async move {
         files.sweep_until(draining).await;

@@ -55,7 +55,7 @@ pub struct Reference {
     pub file_sha256: Vec<u8>,
     /// SHA-256 of what lies at WhatsApp.
     pub file_enc_sha256: Vec<u8>,
-    /// The file's length in bytes, as the sender told it.
+    /// The file's length in bytes, as the sender told it; 0 when it was not told.
     pub file_length: u64,
 }
 

@@ -93,6 +93,12 @@ impl Fetcher {
         }
     }
 
+    /// Begins to fetch a file, unless it is being fetched already.
+    pub fn start(&self, sender: Sender, asked: Asked) {
+        // The task goes on without those who wait.
+        drop(self.flight(sender, asked));
+    }
+
     /// Waits until no fetch is under way. To be called once, when the sessions are gone.
     pub async fn finish(&self) {
         self.0.tasks.close();
@@ -130,6 +136,7 @@ impl Fetcher {
                 media
             }
         };
+        media.filename = asked.filename.as_deref().map(super::keep::clean).filter(|name| !name.is_empty());
         media.state = MediaState::Pending;
         media.expires_at = now.plus(parts.bounds.retention);
         parts.db.update_media(&media).await?;

@@ -3,29 +3,39 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
 use super::Service;
 use crate::domain::clock::Time;
 use crate::domain::content;
 use crate::domain::event::Payload;
 use crate::domain::ids::{MediaId, SessionId};
-use crate::domain::media::{Media, MediaState};
+use crate::domain::jid::Kind;
+use crate::domain::media::{Media, MediaState, Reference};
 use crate::domain::message::Message;
 use crate::domain::payload::MediaReady;
 use crate::domain::principal::{Capability, Principal};
 use crate::domain::range::{Asked as AskedRange, Part, asked as asked_range};
 use crate::error::{Code, Error, Result};
 use crate::event::EventLog;
-use crate::media::fetch::{Asked, Fetcher, Told};
+use crate::media::fetch::{Asked, Fetcher, Told, kind_of};
 pub use crate::media::keep::Coming;
 use crate::media::link::Signer;
 use crate::media::shelf::Bytestream;
 use crate::media::{Files, Intake};
+use crate::wa::media::Place;
+use crate::wa::outgoing;
 
 /// How long a caller waits for a file that has to be fetched.
 const PATIENCE: Duration = Duration::from_secs(50);
 
 /// How long a signed address is good when nobody says otherwise.
 const LINK: Duration = Duration::from_secs(300);
+
+/// How often is looked for files that wait to be fetched, and at how many at a time.
+const LOOK: Duration = Duration::from_secs(1);
+const WAITING: i64 = 16;
 
 /// What use cases need for files.
 #[derive(Clone)]
@@ -170,6 +180,32 @@ impl Service {
         self.read(media, wish).await
     }
 
+    /// Fetches the files of received messages that wait for it, for sessions that are connected here, until `cancel`.
+    pub async fn fetch_waiting_until(&self, cancel: CancellationToken) {
+        let mut turn = interval(LOOK);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while cancel.run_until_cancelled(turn.tick()).await.is_some() {
+            if let Err(e) = self.fetch_waiting().await {
+                tracing::error!(error = %e, cause = ?e.cause(), "waiting files could not be fetched");
+            }
+        }
+    }
+
+    /// Begins to fetch some. Those that were begun before are waiting still, and are not begun twice, so this bounds their number too.
+    async fn fetch_waiting(&self) -> Result<()> {
+        for media in self.0.db.media_waiting(&self.0.gateway, self.0.ambient.now(), WAITING).await? {
+            let live = self.0.supervisor.live(&media.session);
+            let Some(sender) = live.and_then(|live| live.borrow().online().cloned()) else { continue };
+            let mid = media.message.as_deref().unwrap_or_default();
+            match self.0.db.message(&media.organization, &media.session, mid).await?.as_ref().and_then(asked) {
+                Some(asked) => self.0.media.fetcher.start(sender, asked),
+                // The message is gone, or its file is no more than a mention.
+                None => drop(self.0.db.delete_media(&media.id).await?),
+            }
+        }
+        Ok(())
+    }
+
     async fn read(&self, media: Media, wish: &Wish) -> Result<Reading> {
         let size = media.size;
         let same = wish.if_range.is_empty() || wish.if_range.trim_matches('"') == tag(&media);
@@ -214,6 +250,29 @@ fn ready(media: Media) -> Result<Media> {
 
 /// A message's file, if it has one.
 fn asked(message: &Message) -> Option<Asked> {
-    let _ = message;
-    None
+    let file = message.content.media.as_ref()?;
+    let keys = file.keys.as_ref()?;
+    let chat = outgoing::address(&message.chat_jid)?;
+    let one_to_one = matches!(chat.kind, Kind::Phone | Kind::Lid);
+    Some(Asked {
+        organization: message.organization.clone(),
+        session: message.session.clone(),
+        message: message.id.clone(),
+        mimetype: file.mimetype.clone(),
+        filename: file.filename.clone(),
+        reference: Reference {
+            kind: kind_of(&message.kind, file.voice),
+            direct_path: keys.direct_path.clone(),
+            media_key: keys.media_key.0.clone(),
+            file_sha256: keys.file_sha256.0.clone(),
+            file_enc_sha256: keys.file_enc_sha256.0.clone(),
+            file_length: file.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+        },
+        place: Place {
+            chat,
+            sender: if one_to_one { None } else { outgoing::address(&message.sender_jid) },
+            wa_message_id: message.wa_message_id.clone(),
+            from_me: message.from_me,
+        },
+    })
 }

@@ -1,10 +1,14 @@
 //! What people did in chats, stored with its events before WhatsApp is told that we have it; each once however often it comes.
 
+use std::time::Duration;
+
 use super::recorder::Recorder;
 use crate::domain::chat::{ChatKind, ChatPatch, Reaction, Vote};
 use crate::domain::content::Content;
 use crate::domain::event::{ChatChange, MessagePayload, Payload};
 use crate::domain::identity::{Learned, Names, Seen, Source};
+use crate::domain::ids::MediaId;
+use crate::domain::media::{Media, MediaKind, MediaState};
 use crate::domain::message::{Direction, Marks, Message};
 use crate::domain::payload::Who;
 use crate::domain::session::{Account, Ignore, Session};
@@ -15,6 +19,9 @@ use crate::wa::poll;
 
 /// How many mentions of one message are looked up; more keep the address with which they were written.
 const MENTIONS: usize = 32;
+
+/// How long a file waits to be fetched when its session is not connected.
+const WAITS: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Who did something, and where, as the session knows them.
 struct Parties {
@@ -103,6 +110,9 @@ impl Recorder {
             let content = self.completed(recording, content, own).await?;
             let message = self.message(inbound, parties, kind, body.as_deref(), content.clone());
             if recording.tx.insert_message(&message).await? {
+                if message.content.media.as_ref().is_some_and(|file| file.keys.is_some()) {
+                    recording.tx.want_media(&self.waiting(&message)).await?;
+                }
                 let payload = Box::new(MessagePayload { content: content.told(), body: body.clone(), ..payload(inbound, parties) });
                 let payload = if inbound.from_me { Payload::MessageFromMe(payload) } else { Payload::Message(payload) };
                 recording.tell(&self.organization, &self.session, payload);
@@ -270,6 +280,26 @@ impl Recorder {
             }
         }
         Ok(content)
+    }
+
+    /// A message's file as long as nobody has fetched it. The rest is learned with it.
+    fn waiting(&self, message: &Message) -> Media {
+        let file = message.content.media.clone().unwrap_or_default();
+        Media {
+            id: MediaId::new(self.ambient.ulid()),
+            organization: self.organization.clone(),
+            session: self.session.clone(),
+            message: Some(message.id.clone()),
+            kind: MediaKind::of(file.mimetype.as_deref().unwrap_or_default()),
+            mimetype: file.mimetype.unwrap_or_default(),
+            filename: None,
+            size: file.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+            sha256: None,
+            state: MediaState::Pending,
+            reason: None,
+            created_at: message.created_at,
+            expires_at: message.created_at.plus(WAITS),
+        }
     }
 
     fn message(&self, inbound: &Inbound, parties: &Parties, kind: &str, body: Option<&str>, content: Content) -> Message {

@@ -1,10 +1,10 @@
 //! Files' facts. Their bytes lie elsewhere, see the room `media`.
 
 use crate::domain::clock::Time;
-use crate::domain::ids::{MediaId, OrganizationId, SessionId};
+use crate::domain::ids::{GatewayId, MediaId, OrganizationId, SessionId};
 use crate::domain::media::{Media, MediaKind, MediaState};
 use crate::error::{Error, Result};
-use crate::store::{Db, Row, args};
+use crate::store::{Db, Row, Tx, args};
 
 macro_rules! columns {
     () => {
@@ -131,6 +131,18 @@ impl Db {
         self.rows(sql, args![now, broken, limit]).await?.iter().map(read).collect()
     }
 
+    /// Files of messages that wait to be fetched, of sessions that work on this gateway; at most `limit`.
+    pub async fn media_waiting(&self, gateway: &GatewayId, now: Time, limit: i64) -> Result<Vec<Media>> {
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM media WHERE state = 'pending' AND message_id IS NOT NULL AND expires_at > $2
+                AND session_id IN (SELECT id FROM sessions WHERE gateway_id = $1 AND status = 'working')
+              ORDER BY id LIMIT $3"
+        );
+        self.rows(sql, args![gateway, now, limit]).await?.iter().map(read).collect()
+    }
+
     /// Forgets a file. False when it was not known.
     pub async fn delete_media(&self, id: &MediaId) -> Result<bool> {
         Ok(self.execute("DELETE FROM media WHERE id = $1", args![id.as_str()]).await? > 0)
@@ -141,5 +153,34 @@ impl Db {
         self.execute("INSERT INTO media_link_keys (id, sealed) VALUES (1, $1) ON CONFLICT DO NOTHING", args![offered]).await?;
         let row = self.row("SELECT sealed FROM media_link_keys WHERE id = 1", args![]).await?;
         row.ok_or_else(|| Error::internal(anyhow::anyhow!("the key of signed addresses is missing")))?.get(0)
+    }
+}
+
+impl Tx {
+    /// Notes that a message's file is to be fetched, if its session wants that for all.
+    pub async fn want_media(&mut self, media: &Media) -> Result<()> {
+        let sql = concat!(
+            "INSERT INTO media (",
+            columns!(),
+            ") SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM sessions WHERE id = $3 AND auto_download
+               ON CONFLICT DO NOTHING"
+        );
+        let sha256 = media.sha256.as_ref().map(hex);
+        let args = args![
+            media.id.as_str(),
+            &media.organization,
+            &media.session,
+            &media.message,
+            media.kind.word(),
+            &media.mimetype,
+            &media.filename,
+            signed(media.size),
+            &sha256,
+            media.state.word(),
+            &media.reason,
+            media.created_at,
+            media.expires_at,
+        ];
+        self.execute(sql, args).await.map(drop)
     }
 }

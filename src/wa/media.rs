@@ -114,14 +114,16 @@ impl Sender {
         if reference.file_length > limit {
             return Err(DownloadError::TooLarge { limit });
         }
-        let params = DownloadParams::encrypted(
-            &*reference.direct_path,
-            &reference.media_key,
-            &reference.file_sha256,
-            &reference.file_enc_sha256,
-            reference.file_length,
-            library(reference.kind),
-        );
+        // What lies in channels is not encrypted and has no key.
+        let is_sealed = !reference.media_key.is_empty();
+        let params = DownloadParams {
+            direct_path: reference.direct_path.clone(),
+            media_key: is_sealed.then(|| reference.media_key.clone()),
+            file_sha256: reference.file_sha256.clone(),
+            file_enc_sha256: is_sealed.then(|| reference.file_enc_sha256.clone()),
+            file_length: reference.file_length,
+            media_type: library(reference.kind),
+        };
         let folder = folder.to_owned();
         let file = blocking(move || tempfile::tempfile_in(folder)).await?;
         let capped = Capped { file, limit, at: 0 };
@@ -130,7 +132,7 @@ impl Sender {
         blocking(move || {
             let mut file = capped.file;
             let (found, hash) = measure(&mut file)?;
-            let same = found == length && hash.as_slice() == sha256;
+            let same = (length == 0 || found == length) && hash.as_slice() == sha256;
             Ok(if same { Some(file) } else { None })
         })
         .await?

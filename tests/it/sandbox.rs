@@ -1,8 +1,8 @@
 //! The sandbox, driven by the real client library over a real socket.
 
+pub(crate) mod client;
 mod acts;
 mod app_state;
-mod client;
 mod contacts;
 mod faults;
 mod groups;

@@ -1,6 +1,7 @@
 //! Files: the room itself, its doors, WhatsApp's side, and the memory that large ones take.
 
 mod doors;
+mod fetch;
 mod memory;
 mod room;
 

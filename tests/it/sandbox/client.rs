@@ -113,8 +113,8 @@ pub(super) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, che
 }
 
 /// A real client of the library.
-pub(super) struct Peer {
-    pub(super) client: Arc<Client>,
+pub(crate) struct Peer {
+    pub(crate) client: Arc<Client>,
     pub(super) backend: Arc<dyn Backend>,
     events: Receiver<Arc<Event>>,
     _subscription: Subscription,
@@ -131,7 +131,7 @@ fn seed(device: &mut wacore::store::Device, key: [u8; 32], placeholder: bool) {
 
 impl Peer {
     /// `trust`: the pinned key, and whether the placeholder number is set.
-    pub(super) async fn new(address: SocketAddr, backend: Arc<dyn Backend>, trust: Option<([u8; 32], bool)>) -> Self {
+    pub(crate) async fn new(address: SocketAddr, backend: Arc<dyn Backend>, trust: Option<([u8; 32], bool)>) -> Self {
         let manager = Arc::new(PersistenceManager::new(backend.clone()).await.unwrap());
         if let Some((key, placeholder)) = trust {
             manager.modify_device(|device| seed(device, key, placeholder)).await;
@@ -161,7 +161,7 @@ impl Peer {
     }
 
     /// Waits for an event that `found` accepts, skipping others.
-    pub(super) async fn wait<T>(&self, what: &str, mut found: impl FnMut(&Event) -> Option<T>) -> T {
+    pub(crate) async fn wait<T>(&self, what: &str, mut found: impl FnMut(&Event) -> Option<T>) -> T {
         let search = async {
             loop {
                 let event = self.events.recv().await.unwrap();
@@ -178,7 +178,7 @@ impl Peer {
         std::iter::from_fn(|| self.events.try_recv().ok()).any(|event| accept(&event))
     }
 
-    pub(super) async fn qr(&self) -> String {
+    pub(crate) async fn qr(&self) -> String {
         self.wait("a QR code", |event| match event {
             Event::PairingQrCode(qr) => Some(qr.code.clone()),
             _ => None,
