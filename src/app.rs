@@ -1,6 +1,7 @@
 //! The composition root: builds the rooms and shuts them down in order.
 
 mod directory;
+mod media;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ use crate::proto::sandbox::fault_schedule_service_server::FaultScheduleServiceSe
 use crate::proto::sandbox::fault_service_server::FaultServiceServer;
 use crate::proto::sandbox::media_service_server::MediaServiceServer;
 use crate::proto::sandbox::passkey_service_server::PasskeyServiceServer;
+use crate::proto::sandbox::person_service_server::PersonServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
 use crate::rest::render::Renderer;
 use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
@@ -150,7 +152,10 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     let gateway = config.gateway_id.clone();
     let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher.clone(), gateway.clone(), timing);
     let supervisor = Supervisor::new(context);
-    let sender = Sender::new(egress::Guard::new(config.egress_allow.clone())?, renderer()?, ambient.clone());
+    let guard = egress::Guard::new(config.egress_allow.clone())?;
+    let media = media::open(&config, &db, &log, &cipher, guard.clone(), &ambient).await?;
+    let files = media.files.clone();
+    let sender = Sender::new(guard, renderer()?, ambient.clone());
     let workers = Workers {
         db: db.clone(),
         log: log.clone(),
@@ -172,6 +177,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         log: log.clone(),
         hub,
         supervisor: supervisor.clone(),
+        media,
         webhooks: Webhooks { cipher, sender },
         ambient: ambient.clone(),
         gateway: gateway.clone(),
@@ -189,6 +195,11 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     lifecycle.spawn_vital("pruner", prune(db.clone(), ambient.clone(), config.event_retention, lifecycle.draining()));
     let draining = lifecycle.draining();
     lifecycle.spawn_vital("poll recaps", recap::run(db.clone(), log.clone(), ambient.clone(), lifecycle.draining()));
+    lifecycle.spawn_vital("files", async move {
+        files.sweep_until(draining).await;
+        Ok(())
+    });
+    let draining = lifecycle.draining();
     lifecycle.spawn_vital("webhooks", async move {
         workers.run(draining).await;
         Ok(())
@@ -439,6 +450,7 @@ fn sandbox_services(routes: Routes, control: Control) -> Routes {
     routes
         .add_service(SandboxServiceServer::new(control.clone()))
         .add_service(MediaServiceServer::new(control.clone()))
+        .add_service(PersonServiceServer::new(control.clone()))
         .add_service(PasskeyServiceServer::new(control.clone()))
         .add_service(FaultServiceServer::new(control.clone()))
         .add_service(FaultScheduleServiceServer::new(control))
