@@ -190,12 +190,12 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         Ok(())
     });
     let draining = lifecycle.draining();
+    lifecycle.spawn_vital("poll recaps", recap::run(db.clone(), log.clone(), ambient.clone(), lifecycle.draining()));
     lifecycle.spawn_vital("files", async move {
         files.sweep_until(draining).await;
         Ok(())
     });
     let draining = lifecycle.draining();
-    lifecycle.spawn_vital("poll recaps", recap::run(db.clone(), log.clone(), ambient.clone(), lifecycle.draining()));
     lifecycle.spawn_vital("webhooks", async move {
         workers.run(draining).await;
         Ok(())

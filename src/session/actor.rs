@@ -395,10 +395,11 @@ impl Actor {
         let Some(session) = self.context.db.session_by_id(&self.session).await? else { return Ok(()) };
         let messages: Vec<_> = messages.into_iter().filter(|it| !session.settings.ignore.covers(&it.chat.jid)).collect();
         if session.settings.auto_read && memory.errands.len() < ERRANDS {
-            let sender = connection.sender();
+            let (sender, recorder) = (connection.sender(), self.recorder.clone());
             memory.errands.spawn(async move {
-                if let Err(e) = sender.mark_read(&messages).await {
-                    tracing::debug!(error = %e, "a read receipt was not sent");
+                match sender.mark_read(&messages).await {
+                    Ok(()) => drop(recorder.marked_read(&messages).await),
+                    Err(e) => tracing::debug!(error = %e, "a read receipt was not sent"),
                 }
             });
         }

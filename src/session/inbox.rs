@@ -1,5 +1,6 @@
 //! What people did in chats, stored with its events before WhatsApp is told that we have it; each once however often it comes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::recorder::Recorder;
@@ -45,6 +46,17 @@ impl Recorder {
             self.record(&mut recording, inbound, &parties, own.as_ref()).await?;
         }
         recording.commit().await
+    }
+
+    /// Notes that the senders of these messages were told that they were read.
+    pub async fn marked_read(&self, all: &[Inbound]) -> Result<()> {
+        let chats: BTreeSet<&str> = all.iter().filter(|it| !it.from_me).map(|it| it.chat.jid.as_str()).collect();
+        let mut tx = self.db.begin().await?;
+        for chat in chats {
+            let jid = tx.identity(&self.session, chat).await?.map_or_else(|| chat.to_owned(), |person| person.address());
+            tx.chat_read(&self.session, &jid, None).await?;
+        }
+        tx.commit().await
     }
 
     /// The session's row, when it is needed: for its filters, which cover no chat with one person, and for its account.

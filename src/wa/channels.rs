@@ -221,7 +221,10 @@ fn channel(it: NewsletterMetadata) -> Channel {
 
 fn channel_message(it: NewsletterMessage) -> Option<ChannelMessage> {
     let (kind, body) = match &it.message {
-        Some(message) => normalize::content(message)?,
+        Some(message) => {
+            let act = normalize::act(message)?;
+            (act.word(), act.body().map(str::to_owned))
+        }
         None if it.message_type == NewsletterMessageType::Revoke => ("revoked", None),
         None => ("unsupported", None),
     };

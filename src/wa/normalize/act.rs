@@ -71,6 +71,15 @@ impl Act {
             Self::Ephemeral { .. } => "ephemeral",
         }
     }
+
+    /// Its text, caption or emoji.
+    pub fn body(&self) -> Option<&str> {
+        match self {
+            Self::Message { body, .. } | Self::Edit { body, .. } => body.as_deref(),
+            Self::Reaction { emoji, .. } => Some(emoji),
+            _ => None,
+        }
+    }
 }
 
 /// The message that something is done to.

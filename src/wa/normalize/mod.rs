@@ -11,6 +11,7 @@ use wacore::types::presence::ReceiptType;
 use wacore_binary::{Jid, JidExt, Server};
 
 pub use self::act::{Act, Sealed, Target};
+pub use self::content::act;
 pub use self::history::{Conversation, HistoryNotice, Part, Past, Rest, notice, read as read_history};
 pub use self::news::{Change, ChatState, FOR_EVER, News, several};
 use crate::domain::clock::Time;

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use whatsapp_gateway::domain::clock::{Ambient, Time};
+use whatsapp_gateway::domain::content::Content;
 use whatsapp_gateway::domain::ids::{GatewayId, SessionId};
+use whatsapp_gateway::domain::payload::Who;
 use whatsapp_gateway::domain::session::{Fence, Ignore, Settings};
 use whatsapp_gateway::event::EventLog;
 use whatsapp_gateway::event::hub::Hub;
@@ -10,7 +12,7 @@ use whatsapp_gateway::session::recorder::Recorder;
 use whatsapp_gateway::session::{Context, Timing};
 use whatsapp_gateway::store::{Cipher, Db};
 use whatsapp_gateway::wa::Endpoint;
-use whatsapp_gateway::wa::normalize::{Inbound, Origin};
+use whatsapp_gateway::wa::normalize::{Act, Inbound, Origin};
 
 use crate::gateway::{Gateway, Home, KEY, on_both_engines};
 
@@ -172,12 +174,10 @@ mod filters {
     fn inbound(chat: &str, id: &str) -> Inbound {
         Inbound {
             wa_message_id: id.to_owned(),
-            chat_jid: chat.to_owned(),
-            sender_jid: "6281@s.whatsapp.net".to_owned(),
-            sender_lid: None,
+            chat: Who::new(chat),
+            sender: Who::new("6281@s.whatsapp.net"),
             from_me: false,
-            kind: "text",
-            body: Some("x".to_owned()),
+            act: Act::Message { kind: "text", body: Some("x".to_owned()), content: Content::default() },
             push_name: None,
             timestamp: Time(1_760_000_000_000),
             origin: Origin { chat: chat.parse().unwrap(), sender: None },

@@ -4,6 +4,7 @@ mod chats;
 mod devices;
 mod events;
 mod groups;
+mod history;
 mod identities;
 mod keys;
 mod leases;
