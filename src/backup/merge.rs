@@ -11,7 +11,8 @@ use crate::domain::backup::{BackupImport, ImportPhase};
 use crate::domain::group::{GroupFacts, MemberFacts, Role};
 use crate::domain::identity::{Names, Seen, Source};
 use crate::domain::jid::{Address, Kind};
-use crate::domain::message::{Direction, Message};
+use crate::domain::content::Content;
+use crate::domain::message::{Direction, Marks, Message};
 use crate::domain::session::Account;
 use crate::error::{Code, Error, Result};
 use crate::store::Tx;
@@ -233,12 +234,14 @@ impl Merge {
             from_me: stored.from_me,
             kind: kind.to_owned(),
             body: stored.text.clone(),
+            content: Content::default(),
             status: None,
             error: None,
             idempotency_key: None,
             idempotency_hash: None,
             timestamp: stored.at,
             created_at: self.workers.ambient.now(),
+            marks: Marks::default(),
         })
     }
 

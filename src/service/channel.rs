@@ -67,7 +67,7 @@ impl Service {
         limit: u32,
     ) -> Result<(Vec<ChannelMessage>, Option<String>)> {
         let (sender, channel) = self.channel_of(caller, Capability::Read, id, jid).await?;
-        let before = cursor.map(|text| text.parse::<u64>()).transpose();
+        let before = cursor.map(str::parse::<u64>).transpose();
         let before = before.map_err(|_| Error::field("cursor", "not the `nextCursor` of an earlier page"))?;
         // One more than asked for tells whether there is another page.
         let mut page = sender.ask(PATIENCE, sender.channel_messages(&channel, limit.saturating_add(1), before)).await?;

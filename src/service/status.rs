@@ -9,7 +9,8 @@ use crate::domain::identity::{ContactFilter, Source as Met};
 use crate::domain::ids::{MediaId, SessionId};
 use crate::domain::jid::Address;
 use crate::domain::media::MediaKind;
-use crate::domain::message::{Direction, Message, MessageStatus};
+use crate::domain::content::Content;
+use crate::domain::message::{Direction, Marks, Message, MessageStatus};
 use crate::domain::principal::{Capability, Principal};
 use crate::domain::session::Session;
 use crate::error::{Code, Error, Result};
@@ -83,12 +84,14 @@ impl Service {
             from_me: true,
             kind: kind.to_owned(),
             body: Some(new.text).filter(|text| !text.is_empty()),
+            content: Content::default(),
             status: Some(MessageStatus::Sent),
             error: None,
             idempotency_key: None,
             idempotency_hash: None,
             timestamp: ack.at.unwrap_or(now),
             created_at: now,
+            marks: Marks::default(),
         };
         let mut tx = self.0.db.begin().await?;
         tx.insert_message(&message).await?;

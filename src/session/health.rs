@@ -15,14 +15,14 @@ const WINDOW: Duration = Duration::from_secs(600);
 
 /// What is remembered of a session's troubles.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub(super) struct Watch {
     losses: VecDeque<Time>,
     trouble: Option<(Problem, Time)>,
 }
 
 impl Watch {
     /// Notes that the connection was lost; what is to be told, if that is news.
-    pub fn lost(&mut self, now: Time) -> Option<Health> {
+    pub(super) fn lost(&mut self, now: Time) -> Option<Health> {
         self.losses.retain(|earlier| earlier.holds(now, WINDOW));
         self.losses.push_back(now);
         if self.losses.len() < LOSSES {
@@ -33,7 +33,7 @@ impl Watch {
     }
 
     /// Notes a problem; what is to be told, if that is news.
-    pub fn trouble(&mut self, problem: Problem, now: Time) -> Option<Health> {
+    pub(super) fn trouble(&mut self, problem: Problem, now: Time) -> Option<Health> {
         if self.trouble.is_some_and(|(known, _)| known == problem) {
             return None;
         }
@@ -42,7 +42,7 @@ impl Watch {
     }
 
     /// Notes that the session works, and has worked for a while; what is to be told, if that is news.
-    pub fn well(&mut self) -> Option<Health> {
+    pub(super) fn well(&mut self) -> Option<Health> {
         let (problem, since) = self.trouble.take()?;
         Some(Health { healthy: true, problem, since })
     }

@@ -46,6 +46,6 @@ impl Sender {
     pub async fn send_read(&self, chat: &Address, sender: Option<&str>, wa_message_ids: &[String]) -> anyhow::Result<()> {
         let sender: Option<Jid> = sender.map(|jid| jid.parse().context("the sender's address")).transpose()?;
         let ids: Vec<&str> = wa_message_ids.iter().map(String::as_str).collect();
-        Ok(self.client.mark_as_read(&outgoing::jid(chat), sender.as_ref(), &ids).await?)
+        self.client.mark_as_read(&outgoing::jid(chat), sender.as_ref(), &ids).await
     }
 }

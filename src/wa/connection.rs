@@ -25,7 +25,6 @@ use super::http::Http;
 use super::normalize::{self, Act, HistoryNotice, Inbound, News, Origin};
 use super::outgoing;
 use super::queries::Queries;
-use super::passkey;
 use super::tap::{Hook, Mailbox, Tap};
 use crate::domain::clock::{Ambient, Time};
 use crate::domain::event::AuthCode;

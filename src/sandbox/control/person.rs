@@ -27,7 +27,7 @@ impl PersonService for Control {
 
     async fn set_phone_picture(&self, request: Request<proto::SetPhonePictureRequest>) -> Answer<proto::Phone> {
         let proto::SetPhonePictureRequest { phone_number, data } = request.into_inner();
-        let picture = Some(data.into()).filter(|data: &Vec<u8>| !data.is_empty());
+        let picture = Some(data).filter(|data: &Vec<u8>| !data.is_empty());
         phone(self.sandbox.set_picture(&phone_number, picture).await)
     }
 

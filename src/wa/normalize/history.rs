@@ -178,7 +178,7 @@ fn past(it: &wa::WebMessageInfo, peer: Option<&Who>) -> Option<Past> {
     let key = it.key.as_option()?;
     let from_me = key.from_me.unwrap_or_default();
     let Act::Message { kind, body, mut content } = content::act(it.message.as_option()?)? else { return None };
-    content.secret = content.secret.or_else(|| it.message_secret.clone().map(|secret| Blob(secret.to_vec())));
+    content.secret = content.secret.or_else(|| it.message_secret.clone().map(|secret| Blob(secret.clone())));
     let person = |text: &str| text.parse::<Jid>().ok().filter(|jid| matches!(jid.server, Server::Pn | Server::Lid));
     let by = |key: &wa::MessageKey| -> Option<Option<Who>> {
         if key.from_me.unwrap_or_default() {

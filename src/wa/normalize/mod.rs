@@ -54,7 +54,7 @@ pub fn inbound(message: &InboundMessage) -> Option<Inbound> {
     if message.info.category == wacore::types::message::MessageCategory::Peer {
         return None;
     }
-    Some(told(&message.info, content::act(&message.message)?))
+    Some(told(&message.info, act(&message.message)?))
 }
 
 /// A message that WhatsApp shows on the phone only; `None` for what nobody is to see.
