@@ -63,7 +63,7 @@ async fn a_channel_is_founded_found_followed_and_left() {
     assert_eq!(running.sandbox.list_channels()[0].followers, Vec::<String>::new());
     let nobodys: Jid = "120363400000000009@newsletter".parse().unwrap();
     let unknown = bob.client.newsletter().get_metadata(&nobodys).await.unwrap_err();
-    assert!(unknown.to_string().contains("no such channel"), "{unknown}");
+    assert!(format!("{unknown:?}").contains("no such channel"), "{unknown:?}");
 }
 
 #[tokio::test]
