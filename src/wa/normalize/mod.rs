@@ -60,6 +60,7 @@ pub fn inbound(message: &InboundMessage) -> Option<Inbound> {
 pub fn content(message: &waproto::whatsapp::Message) -> Option<(&'static str, Option<String>)> {
     match content::act(message)? {
         Act::Message { kind, body, .. } => Some((kind, body)),
+        Act::Edit { body, .. } => Some(("edited", body)),
         other => Some((other.word(), None)),
     }
 }
