@@ -14,13 +14,15 @@ CREATE INDEX messages_by_chat ON messages (session_id, chat_jid, timestamp, id);
 -- Finds what somebody has said in groups when that person turns out to have another address.
 CREATE INDEX messages_by_group_sender ON messages (session_id, sender_jid) WHERE sender_jid <> chat_jid AND direction = 'in';
 
--- Where a message stands among all: its moment with, below it, the end of its ULID.
+-- Where a message stands among all: its second; within that, by its ULID, when it was stored (15 bits of milliseconds) and by chance.
 ALTER TABLE messages ADD COLUMN position INTEGER GENERATED ALWAYS AS (
-    (timestamp << 20)
-        | (((instr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substr(id, -4, 1)) - 1) & 31) << 15)
-        | (((instr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substr(id, -3, 1)) - 1) & 31) << 10)
-        | (((instr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substr(id, -2, 1)) - 1) & 31) << 5)
-        | ((instr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substr(id, -1, 1)) - 1) & 31)
+    ((timestamp / 1000) << 30)
+        | (((instr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substr(id, 8, 1)) - 1) & 31) << 25)
+        | (((instr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substr(id, 9, 1)) - 1) & 31) << 20)
+        | (((instr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substr(id, 10, 1)) - 1) & 31) << 15)
+        | (((instr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substr(id, 24, 1)) - 1) & 31) << 10)
+        | (((instr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substr(id, 25, 1)) - 1) & 31) << 5)
+        | (((instr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substr(id, 26, 1)) - 1) & 31) << 0)
 ) VIRTUAL;
 
 -- Texts to search in: words as they are, of every language alike. Their rows stand in the order of the messages.

@@ -136,7 +136,11 @@ impl Db {
 /// Where SQLite's search has a message: its column `position`.
 fn position(at: Time, id: &str) -> i64 {
     const ALPHABET: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    let end: Vec<char> = id.chars().rev().take(4).collect();
-    let digit = |index: usize| end.get(index).and_then(|c| ALPHABET.find(*c)).map_or(31, |at| i64::try_from(at).unwrap_or(31));
-    (at.0 << 20) | (digit(3) << 15) | (digit(2) << 10) | (digit(1) << 5) | digit(0)
+    let digits: Vec<char> = id.chars().collect();
+    let places = [7, 8, 9, 23, 24, 25];
+    let digit = |place: usize| match digits.get(place) {
+        Some(digit) => ALPHABET.find(*digit).map_or(31, |at| i64::try_from(at).unwrap_or(31)),
+        None => 0,
+    };
+    places.into_iter().fold(at.0.div_euclid(1000), |position, place| (position << 5) | digit(place))
 }

@@ -57,6 +57,15 @@ pub fn inbound(message: &InboundMessage) -> Option<Inbound> {
     Some(told(&message.info, act(&message.message)?))
 }
 
+/// The word for what a message is, and its text or caption; `None` for what is none of its own.
+pub fn content(message: &waproto::whatsapp::Message) -> Option<(&'static str, Option<String>)> {
+    match content::act(message)? {
+        Act::Message { kind, body, .. } => Some((kind, body)),
+        Act::Edit { body, .. } => Some(("edited", body)),
+        other => Some((other.word(), None)),
+    }
+}
+
 /// A message that WhatsApp shows on the phone only; `None` for what nobody is to see.
 pub fn unavailable(message: &events::UndecryptableMessage) -> Option<Inbound> {
     if message.decrypt_fail_mode == events::DecryptFailMode::Hide {
