@@ -29,6 +29,7 @@ use crate::egress;
 use crate::event::EventLog;
 use crate::event::hub::Hub;
 use crate::lifecycle::Lifecycle;
+use crate::outbox::{self, Outbox};
 use crate::proto;
 use crate::proto::gateway::admin_service_server::AdminServiceServer;
 use crate::proto::gateway::api_key_service_server::ApiKeyServiceServer;
@@ -165,11 +166,19 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         gateway: gateway.clone(),
         ambient: ambient.clone(),
     };
+    let outbox = Outbox::new(outbox::Parts {
+        db: db.clone(),
+        log: log.clone(),
+        supervisor: supervisor.clone(),
+        gateway: gateway.clone(),
+        ambient: ambient.clone(),
+    });
     let service = Service::new(Parts {
         db: db.clone(),
         log,
         hub,
         supervisor: supervisor.clone(),
+        outbox: outbox.clone(),
         webhooks: Webhooks { cipher, sender },
         ambient: ambient.clone(),
         gateway: gateway.clone(),
@@ -193,6 +202,11 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     let draining = lifecycle.draining();
     lifecycle.spawn_vital("backfills", async move {
         backfills.run(draining).await;
+        Ok(())
+    });
+    let draining = lifecycle.draining();
+    lifecycle.spawn_vital("outbox", async move {
+        outbox.run(draining).await;
         Ok(())
     });
     let draining = lifecycle.draining();

@@ -170,7 +170,10 @@ impl Rest {
             let format = asked_for.unwrap_or(Format::Lines);
             return Ok(stream::respond(self.plans.clone(), route.reply, format, id.clone(), items));
         }
-        let reply = client.unary(call, route.method.clone(), Identity).await?.into_inner();
+        let reply = client.unary(call, route.method.clone(), Identity).await?;
+        let asked = reply.metadata().get(HTTP_STATUS).and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok());
+        let success = asked.filter(StatusCode::is_success).unwrap_or(route.success);
+        let reply = reply.into_inner();
         if route.success == StatusCode::NO_CONTENT {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = route.success;
@@ -182,7 +185,7 @@ impl Rest {
         }
         let mut json = Vec::with_capacity(reply.len() * 2 + 64);
         write(&self.plans, route.reply, &reply, &mut json).ok_or_else(malformed)?;
-        Ok(content(route.success, "application/json", json))
+        Ok(content(success, "application/json", json))
     }
 }
 

@@ -25,6 +25,7 @@ use crate::domain::clock::Ambient;
 use crate::domain::ids::GatewayId;
 use crate::event::EventLog;
 use crate::event::hub::Hub;
+use crate::outbox::Outbox;
 use crate::session::Supervisor;
 use crate::store::Db;
 
@@ -44,6 +45,8 @@ pub struct Parts {
     pub hub: Hub,
     /// The running sessions.
     pub supervisor: Supervisor,
+    /// Messages on their way.
+    pub outbox: Outbox,
     /// What webhooks need.
     pub webhooks: webhook::Webhooks,
     /// Clock and randomness.

@@ -119,7 +119,11 @@ impl Tx {
                  WHERE session_id = $1 AND wa_message_id IN ({ids}) AND status IN ({from}) RETURNING {}",
                 columns!()
             );
-            for row in self.rows_built(sql, &args).await? {
+            let rows = self.rows_built(sql, &args).await?;
+            if !rows.is_empty() && status >= MessageStatus::Sent && status != MessageStatus::Failed {
+                self.reconcile_outbox(session, wa_ids, now).await?;
+            }
+            for row in rows {
                 changed.push(read(&row)?);
             }
         }

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
+use waproto::whatsapp as wa;
 use wacore::types::events::{Event, EventHandler, EventInterest, EventKind, InboundMessage, Subscription};
 use whatsapp_rust::client::Client;
 use whatsapp_rust::pair_code::{PairCodeOptions, PairCodeRejection};
@@ -21,13 +22,16 @@ use whatsapp_rust::{InboundDurabilityHook, TokioRuntime};
 
 use super::device::DeviceStore;
 use super::endpoint::{Endpoint, Mismatch};
+use super::failure::Unsent;
 use super::http::Http;
 use super::normalize::{self, Inbound, Origin};
 use super::queries::Queries;
+use super::outgoing::{Operation, Target};
 use super::{outgoing, passkey};
 use crate::domain::clock::Time;
 use crate::domain::jid::Address;
 use crate::domain::message::{MessageStatus, Receipt};
+use crate::domain::outbox::Draft;
 use crate::domain::session::Account;
 
 /// How many signals may wait for the session's actor. Beyond that receipts are dropped (WhatsApp repeats none of them) and counted in
@@ -291,22 +295,39 @@ impl Sender {
         self.client.is_connected() && self.client.is_logged_in()
     }
 
-    /// Whether a message with this id is on its way and its answer is awaited.
-    pub fn awaits(&self, wa_message_id: &str) -> bool {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner).contains_key(wa_message_id)
+    /// Sends a draft under the given id and waits for the server's answer; `None` when it did not answer within `limit`. Sending the
+    /// same id again is harmless: recipients show one message.
+    pub async fn send(&self, to: &Address, wa_message_id: &str, draft: &Draft, limit: Duration) -> Result<Option<Ack>, Unsent> {
+        self.send_message(to, wa_message_id, outgoing::message(draft, to), limit).await
     }
 
-    /// Sends a text under the given id and waits for the server's answer; `None` when it did not answer within `limit`. Sending the
-    /// same id again is harmless: recipients show one message.
-    pub async fn send_text(&self, to: &Address, wa_message_id: &str, text: &str, limit: Duration) -> anyhow::Result<Option<Ack>> {
+    /// Does something to a message; otherwise like [`Sender::send`].
+    pub async fn operate(
+        &self,
+        target: &Target,
+        operation: &Operation,
+        wa_message_id: &str,
+        now: Time,
+        limit: Duration,
+    ) -> Result<Option<Ack>, Unsent> {
+        self.send_message(&target.chat, wa_message_id, outgoing::operation(target, operation, now), limit).await
+    }
+
+    pub(super) async fn send_message(
+        &self,
+        to: &Address,
+        wa_message_id: &str,
+        message: wa::Message,
+        limit: Duration,
+    ) -> Result<Option<Ack>, Unsent> {
         let (waiter, answer) = oneshot::channel();
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner).insert(wa_message_id.to_owned(), waiter);
         // However this call ends, nobody waits afterwards.
         let _forget = Forget { waiters: self.waiters.clone(), id: wa_message_id.to_owned() };
         let options = SendOptions::default().with_message_id(wa_message_id);
         let work = async {
-            Box::pin(self.client.send_message_with_options(outgoing::jid(to), outgoing::text(text), options)).await?;
-            anyhow::Ok(answer.await.ok())
+            Box::pin(self.client.send_message_with_options(outgoing::jid(to), message, options)).await?;
+            Ok(answer.await.ok())
         };
         tokio::time::timeout(limit, work).await.unwrap_or(Ok(None))
     }
