@@ -86,7 +86,7 @@ impl Job {
         };
         match ended {
             Ok(()) => {
-                tracing::info!(job, %session, status = self.row.status.word(), queries = self.row.queries, "a backfill ended")
+                tracing::info!(job, %session, status = self.row.status.word(), queries = self.row.queries, "a backfill ended");
             }
             Err(Stop::Broken(error)) => {
                 // Its claim runs out, and somebody goes on where it is.

@@ -54,3 +54,7 @@ id! {
     /// A pairing link's id, a ULID.
     PairingLinkId
 }
+id! {
+    /// A file's id, a ULID.
+    MediaId
+}

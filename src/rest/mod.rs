@@ -59,6 +59,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Status, client};
 
 use crate::api::layers::{BODY_LIMIT, Calls, RequestId};
+use crate::api::convert::HTTP_STATUS;
 use crate::error::{Code, Error};
 use crate::rest::plan::{Kind, Planner, Plans};
 use crate::rest::qr::Form;

@@ -47,7 +47,8 @@ impl Sender {
     /// Blocks or unblocks a person.
     pub async fn set_blocked(&self, person: &Address, blocked: bool) -> Answer<()> {
         let (jid, blocking) = (outgoing::jid(person), self.client.blocking());
-        Ok(if blocked { blocking.block(&jid).await? } else { blocking.unblock(&jid).await? })
+        let done = if blocked { blocking.block(&jid).await } else { blocking.unblock(&jid).await };
+        Ok(done?)
     }
 
     /// The addresses of those who are blocked.

@@ -58,7 +58,7 @@ fn short(node: &NodeRef<'_>) -> Option<GroupFacts> {
     let seconds = attrs.optional_string("creation").and_then(|text| text.parse::<i64>().ok());
     Some(GroupFacts {
         jid: if id.contains('@') { id } else { format!("{id}@g.us") },
-        subject: attrs.optional_string("subject").map(|text| text.into_owned()),
+        subject: attrs.optional_string("subject").map(std::borrow::Cow::into_owned),
         created_at_wa: seconds.map(|seconds| Time(seconds.saturating_mul(1000))),
         size: attrs.optional_string("size").and_then(|text| text.parse().ok()),
         is_announce: is("announcement"),

@@ -8,6 +8,7 @@
 //! - [`device`]: the library's state (keys, ratchets, app state) in our database
 //! - [`queries`]: questions to WhatsApp's server, one at a time; [`failure`]: what it means when it refuses
 //! - [`groups`], [`contacts`]: what a live session does with groups, and what it can learn of people
+//! - [`media`]: files to and from WhatsApp's media hosts
 //! - [`http`]: the HTTP client that the library is given
 
 pub mod connection;
@@ -17,6 +18,7 @@ pub mod endpoint;
 pub mod failure;
 pub mod groups;
 pub mod http;
+pub mod media;
 pub mod normalize;
 pub mod outgoing;
 pub mod passkey;

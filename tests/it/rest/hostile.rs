@@ -205,8 +205,7 @@ async fn ten_thousand_idle_connections_cost_little_and_go() {
         }
     }
     let each = resident().saturating_sub(before) / count.max(1);
-    println!("{count} idle connections, {each} bytes each with both ends");
-    assert!(each < 64 << 10, "{each} bytes for an idle connection");
+    assert!(each < 64 << 10, "{each} bytes for each of {count} idle connections with both ends");
     is_served(&server).await;
     for stream in idle {
         end(stream).await;
