@@ -76,7 +76,7 @@ pub struct FileSource {
     /// The bytes themselves, as base64.
     pub data: Option<String>,
     /// The id of an uploaded file.
-    pub upload: Option<String>,
+    pub id: Option<String>,
     /// Its media type; found by looking at it when absent.
     pub mimetype: Option<String>,
     /// Its name.
@@ -326,11 +326,11 @@ impl Outgoing {
 
 impl FileSource {
     fn check(&self, field: &str) -> Result<()> {
-        let given = [&self.url, &self.data, &self.upload].into_iter().filter(|it| it.as_deref().is_some_and(|it| !it.is_empty()));
+        let given = [&self.url, &self.data, &self.id].into_iter().filter(|it| it.as_deref().is_some_and(|it| !it.is_empty()));
         match given.count() {
             1 => Ok(()),
-            0 => Err(Error::field(field, "has no file; give one of data (base64), url or upload")),
-            _ => Err(Error::field(field, "has more than one source; give one of data (base64), url or upload")),
+            0 => Err(Error::field(field, "has no file; give one of data (base64), url or id")),
+            _ => Err(Error::field(field, "has more than one source; give one of data (base64), url or id")),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::jid::Kind;
 use crate::domain::message::{MessageStatus, Receipt};
 use crate::domain::outbox::{Item, Lane, OutboxState, retry_after};
 use crate::domain::session::Session;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::session::actor::Command;
 use crate::session::recorder::advance;
 use crate::wa::connection::{Ack, Sender};
@@ -90,6 +90,16 @@ impl Outbox {
                 }
             }
         }
+        let mut item = item.clone();
+        if let Err(error) = self.upload(&sender, &mut item).await {
+            // A file that is not here any more, or that cannot be what it was said to be, never will be.
+            if error.code == Code::Validation || item.attempts >= TRIES {
+                tracing::info!(session = %item.session, message = item.id, %error, cause = ?error.cause(), "a message's file cannot be sent");
+                return failed("media_unavailable", "the message's file could not be given to WhatsApp");
+            }
+            return (again(before, None, retry_after(item.attempts)), None);
+        }
+        let item = &item;
         self.type_first(&sender, item, row, &to).await;
         let answer = Box::pin(sender.send(&to, &item.wa_message_id, &item.draft, ACCEPT_LIMIT)).await;
         match answer {

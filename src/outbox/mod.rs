@@ -7,6 +7,7 @@
 //! - [`run`](Outbox::run): finds sessions with something to send, and gives each a [`lane`]
 //! - [`lane`]: one session's sending: claims the next messages of different chats in turn, within the session's budget
 //! - [`attempt`]: one message given to WhatsApp, and what came of it recorded
+//! - [`upload`]: a message's file given to WhatsApp first
 //! - [`budget`]: how many may go, exact behind the session's row
 //! - [`check`]: whether a number is on WhatsApp, asked before its first message
 //! - [`sweep`]: ends what is over
@@ -18,6 +19,7 @@ pub mod budget;
 pub mod check;
 mod lane;
 mod sweep;
+mod upload;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +34,7 @@ use crate::domain::clock::{Ambient, Time};
 use crate::domain::ids::{GatewayId, SessionId};
 use crate::error::Result;
 use crate::event::EventLog;
+use crate::media::Files;
 use crate::session::Supervisor;
 use crate::store::Db;
 use crate::wa::connection::Sender;
@@ -48,6 +51,8 @@ pub struct Parts {
     pub db: Db,
     /// The log's writer.
     pub log: EventLog,
+    /// Files that messages carry.
+    pub files: Files,
     /// The running sessions.
     pub supervisor: Supervisor,
     /// This gateway.

@@ -8,16 +8,19 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::Service;
-use crate::domain::content::{Blob, Quote};
-use crate::domain::ids::SessionId;
+use crate::domain::clock::Time;
+use crate::domain::content::{self, Blob, Quote};
+use crate::domain::ids::{MediaId, SessionId};
 use crate::domain::jid::{Address, Kind};
+use crate::domain::media::MediaKind;
 use crate::domain::message::{Direction, Message, MessageStatus};
 use crate::domain::outbox::{Draft, Item, Lane, OutboxState, PATIENCE, Quoted};
-use crate::domain::outgoing::{Outgoing, OutgoingKind};
+use crate::domain::outgoing::{FileSource, Outgoing, OutgoingKind};
 use crate::domain::principal::{Capability, Principal};
 use crate::domain::session::Session;
 use crate::error::{Code, Error, Result};
-use crate::outbox::{Outcome, budget, check};
+use crate::media::{Source, Wanted};
+use crate::outbox::{Outcome, Wait, budget, check};
 use crate::wa::connection::Sender;
 use crate::wa::outgoing;
 
@@ -56,11 +59,21 @@ pub struct Sent {
 }
 
 /// A recipient in its one canonical form, with what else is known of it.
-struct Recipient {
+pub(super) struct Recipient {
     address: Address,
     phone: Option<String>,
     lid: Option<String>,
     lane: Lane,
+}
+
+/// Messages to be stored and sent.
+pub(super) struct Post {
+    to: Recipient,
+    drafts: Vec<Draft>,
+    send_at: Option<Time>,
+    hash: String,
+    key: Option<String>,
+    detached: bool,
 }
 
 impl Service {
@@ -92,72 +105,145 @@ impl Service {
         if let Some(sender) = &sender {
             self.check_number(&session, &to, sender).await?;
         }
-        self.post(caller, &session, to, draft, new.send_at, hash, options, detached).await
+        let mut drafts = self.files_of(&session, kind, new, draft).await?;
+        for draft in &mut drafts {
+            draft.content.ephemeral = self.timer(&session, &to.address).await?;
+        }
+        let post = Post { to, drafts, send_at: new.send_at, hash, key: options.idempotency_key, detached };
+        self.post(caller, &session, post).await
     }
 
-    /// Stores a message with its place in the outbox, and waits for what becomes of it unless it is detached.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of one message")]
-    async fn post(
-        &self,
-        caller: &Principal,
-        session: &Session,
-        to: Recipient,
-        draft: Draft,
-        send_at: Option<crate::domain::clock::Time>,
-        hash: String,
-        options: SendOptions,
-        detached: bool,
-    ) -> Result<Sent> {
+    /// Stores messages with their places in the outbox, and waits for what becomes of them unless they are detached.
+    pub(super) async fn post(&self, caller: &Principal, session: &Session, post: Post) -> Result<Sent> {
         let now = self.0.ambient.now();
-        let message = self.message_of(session, &to.address, &draft, options.idempotency_key.as_deref(), &hash);
+        let Post { to, drafts, send_at, hash, key, detached } = post;
         let due_at = send_at.map_or(now, |at| at.max(now));
-        let item = Item {
-            id: message.id.clone(),
-            session: session.id.clone(),
-            organization: session.organization.clone(),
-            wa_message_id: message.wa_message_id.clone(),
-            chat_jid: message.chat_jid.clone(),
-            state: OutboxState::Queued,
-            lane: to.lane,
-            patient: detached,
-            draft,
-            due_at,
-            expires_at: due_at.plus(PATIENCE),
-            released_at: (!detached).then_some(now),
-            attempts: 0,
-            reason: None,
-            created_at: now,
-            sending_at: None,
-            settled_at: None,
-        };
-        let wait = (!detached).then(|| self.0.outbox.wait(&item.id));
+        // In the order of their ids, which is the order in which they go.
+        let mut ids: Vec<String> = drafts.iter().map(|_| self.0.ambient.ulid()).collect();
+        ids.sort_unstable();
+        let (mut items, mut messages): (Vec<Item>, Vec<Message>) = (Vec::new(), Vec::new());
+        for (id, mut draft) in ids.into_iter().zip(drafts) {
+            let key = key.as_deref().filter(|_| messages.is_empty());
+            let message = self.message_of(session, id, &to.address, &draft, key, &hash);
+            // What follows the first belongs to it.
+            draft.album = messages.first().map(|first| first.wa_message_id.clone());
+            items.push(Item {
+                id: message.id.clone(),
+                session: session.id.clone(),
+                organization: session.organization.clone(),
+                wa_message_id: message.wa_message_id.clone(),
+                chat_jid: message.chat_jid.clone(),
+                state: OutboxState::Queued,
+                lane: to.lane,
+                patient: detached,
+                draft,
+                due_at,
+                expires_at: due_at.plus(PATIENCE),
+                released_at: (!detached).then_some(now),
+                attempts: 0,
+                reason: None,
+                created_at: now,
+                sending_at: None,
+                settled_at: None,
+            });
+            messages.push(message);
+        }
+        let waits: Vec<Wait> = items.iter().filter(|_| !detached).map(|item| self.0.outbox.wait(&item.id)).collect();
         let mut tx = self.0.db.begin().await?;
         let row = tx.lock_session(&caller.organization, &session.id).await?.ok_or_else(|| Error::not_found("session"))?;
         if !detached {
-            budget::admit(&mut tx, &row, &item.chat_jid, item.lane, 1, now).await?;
+            let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
+            budget::admit(&mut tx, &row, &to.address.to_string(), to.lane, count, now).await?;
         }
-        match tx.insert_message(&message).await {
-            Ok(_) => {
-                tx.insert_outbox(&item).await?;
-                tx.commit().await?;
+        for (message, item) in messages.iter().zip(&items) {
+            match tx.insert_message(message).await {
+                Ok(_) => tx.insert_outbox(item).await?,
+                // Two calls with the same key at the same moment: the other one was first.
+                Err(e) if e.code == Code::Conflict => {
+                    drop(tx);
+                    return self.earlier(caller, key.as_deref(), &hash).await?.ok_or(e);
+                }
+                Err(e) => return Err(e),
             }
-            // Two calls with the same key at the same moment: the other one was first.
-            Err(e) if e.code == Code::Conflict => {
-                drop(tx);
-                return self.earlier(caller, options.idempotency_key.as_deref(), &hash).await?.ok_or(e);
-            }
-            Err(e) => return Err(e),
         }
-        // From here on the message goes its way even if the caller hangs up.
+        tx.commit().await?;
+        // From here on they go their way even if the caller hangs up.
         if due_at <= now {
             self.0.outbox.ring(&session.id);
         }
         let Recipient { phone, lid, .. } = to;
-        let sent = Sent { message, detached, replayed: false, phone, lid };
-        match wait {
-            None => Ok(sent),
-            Some(wait) => concluded(sent, wait.outcome(ACCEPT_LIMIT).await, now),
+        let message = messages.into_iter().next().ok_or_else(|| Error::internal(anyhow::anyhow!("nothing to send")))?;
+        let mut sent = Sent { message, detached, replayed: false, phone, lid };
+        for wait in waits {
+            sent = concluded(sent, wait.outcome(ACCEPT_LIMIT).await, now)?;
         }
+        Ok(sent)
+    }
+
+    /// Keeps the files of a message and gives the drafts that it takes: one, or an album's own with one for each file.
+    async fn files_of(&self, session: &Session, kind: OutgoingKind, new: &Outgoing, draft: Draft) -> Result<Vec<Draft>> {
+        if kind != OutgoingKind::Album {
+            let Some(file) = &new.media else { return Ok(vec![draft]) };
+            return Ok(vec![self.file_of(session, kind, file, "media", new.voice, draft).await?]);
+        }
+        let mut parts = Vec::with_capacity(new.medias.len() + 1);
+        let kinds = new.medias.iter().map(|file| file.kind.as_deref().and_then(OutgoingKind::from_word));
+        let kinds: Vec<OutgoingKind> = kinds.map(|kind| kind.unwrap_or(OutgoingKind::Image)).collect();
+        let images = u32::try_from(kinds.iter().filter(|kind| **kind == OutgoingKind::Image).count()).unwrap_or(0);
+        let videos = u32::try_from(kinds.len()).unwrap_or(0) - images;
+        // The caption stands below the first file.
+        let mut caption = draft.body.clone();
+        parts.push(Draft { body: None, expects: Some((images, videos)), ..draft });
+        for (at, (file, kind)) in new.medias.iter().zip(kinds).enumerate() {
+            let part = Draft { kind: kind.word().to_owned(), body: caption.take(), ..Draft::default() };
+            parts.push(self.file_of(session, kind, file, &format!("medias[{at}]"), None, part).await?);
+        }
+        Ok(parts)
+    }
+
+    async fn file_of(
+        &self,
+        session: &Session,
+        kind: OutgoingKind,
+        file: &FileSource,
+        field: &str,
+        voice: Option<bool>,
+        mut draft: Draft,
+    ) -> Result<Draft> {
+        let given = |it: &Option<String>| it.clone().filter(|it| !it.is_empty());
+        let source = match (given(&file.data), given(&file.url), given(&file.id)) {
+            (Some(data), ..) => Source::Base64(data),
+            (None, Some(url), _) => Source::Url(url),
+            (None, None, id) => Source::Id(MediaId::new(id.unwrap_or_default())),
+        };
+        let media_kind = match kind {
+            OutgoingKind::Image => MediaKind::Image,
+            OutgoingKind::Video => MediaKind::Video,
+            OutgoingKind::Audio if voice == Some(true) => MediaKind::Voice,
+            OutgoingKind::Audio => MediaKind::Audio,
+            OutgoingKind::Sticker => MediaKind::Sticker,
+            _ => MediaKind::Document,
+        };
+        let (mimetype, filename) = (given(&file.mimetype), given(&file.filename));
+        let wanted = Wanted { source, kind: media_kind, mimetype, filename: filename.clone(), field: field.to_owned() };
+        let kept = self.files().keep(&session.organization, &session.id, &wanted).await?;
+        // Recordings of phones are Opus in Ogg, and little else is.
+        let voice = voice.unwrap_or(kind == OutgoingKind::Audio && kept.mimetype.starts_with("audio/ogg"));
+        draft.content.media = Some(content::Media {
+            mimetype: Some(kept.mimetype),
+            filename: filename.or(kept.filename),
+            size: i64::try_from(kept.size).ok(),
+            voice,
+            ..content::Media::default()
+        });
+        draft.file = Some(kept.id.to_string());
+        Ok(draft)
+    }
+
+    /// Seconds after which messages of this chat disappear.
+    async fn timer(&self, session: &Session, chat: &Address) -> Result<Option<u32>> {
+        let timer = self.0.db.chat_timer(&session.id, &chat.to_string()).await?;
+        Ok(timer.and_then(|seconds| u32::try_from(seconds).ok()).filter(|seconds| *seconds > 0))
     }
 
     /// One message of a session, by its id here or WhatsApp's.
@@ -254,11 +340,11 @@ impl Service {
         Ok(())
     }
 
-    fn message_of(&self, session: &Session, to: &Address, draft: &Draft, key: Option<&str>, hash: &str) -> Message {
+    fn message_of(&self, session: &Session, id: String, to: &Address, draft: &Draft, key: Option<&str>, hash: &str) -> Message {
         let now = self.0.ambient.now();
         let own = session.account.as_ref();
         Message {
-            id: self.0.ambient.ulid(),
+            id,
             session: session.id.clone(),
             organization: session.organization.clone(),
             wa_message_id: outgoing::message_id(&self.0.ambient),
@@ -281,7 +367,7 @@ impl Service {
 }
 
 /// The answer to a caller that has waited.
-fn concluded(mut sent: Sent, outcome: Option<Outcome>, now: crate::domain::clock::Time) -> Result<Sent> {
+fn concluded(mut sent: Sent, outcome: Option<Outcome>, now: Time) -> Result<Sent> {
     match outcome {
         Some(Outcome::Sent(at)) => {
             sent.message.status = Some(MessageStatus::Sent);

@@ -261,6 +261,12 @@ impl Db {
         self.rows(sql, args![gateway, now]).await?.iter().map(|row| row.get(0)).collect()
     }
 
+    /// Seconds after which messages of a chat disappear; 0 for never, `None` when nothing is known.
+    pub async fn chat_timer(&self, session: &SessionId, chat: &str) -> Result<Option<i64>> {
+        let sql = "SELECT ephemeral FROM groups WHERE session_id = $1 AND group_jid = $2";
+        self.row(sql, args![session, chat]).await?.map(|row| row.get(0)).transpose()
+    }
+
     /// One message of the outbox by its id here or by WhatsApp's.
     pub async fn outbox_item(&self, organization: &OrganizationId, session: &SessionId, id: &str) -> Result<Option<Item>> {
         let sql = concat!(

@@ -112,7 +112,7 @@ pub fn outgoing(it: pb::SendMessageRequest) -> Outgoing {
         kind: None,
         url: it.url,
         data: it.data,
-        upload: it.upload,
+        id: it.id,
         mimetype: it.mimetype,
         filename: it.filename,
         caption: it.caption,
@@ -121,7 +121,7 @@ pub fn outgoing(it: pb::SendMessageRequest) -> Outgoing {
         kind: it.r#type,
         url: it.url,
         data: it.data,
-        upload: it.upload,
+        id: it.id,
         mimetype: it.mimetype,
         ..FileSource::default()
     };
