@@ -1,6 +1,7 @@
 //! The composition root: builds the rooms and shuts them down in order.
 
 mod directory;
+mod media;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -150,7 +151,10 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     let gateway = config.gateway_id.clone();
     let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher.clone(), gateway.clone(), timing);
     let supervisor = Supervisor::new(context);
-    let sender = Sender::new(egress::Guard::new(config.egress_allow.clone())?, renderer()?, ambient.clone());
+    let guard = egress::Guard::new(config.egress_allow.clone())?;
+    let media = media::open(&config, &db, &log, &cipher, guard.clone(), &ambient).await?;
+    let files = media.files.clone();
+    let sender = Sender::new(guard, renderer()?, ambient.clone());
     let workers = Workers {
         db: db.clone(),
         log: log.clone(),
@@ -170,6 +174,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     let outbox = Outbox::new(outbox::Parts {
         db: db.clone(),
         log: log.clone(),
+        files: media.files.clone(),
         supervisor: supervisor.clone(),
         gateway: gateway.clone(),
         ambient: ambient.clone(),
@@ -180,6 +185,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         hub,
         supervisor: supervisor.clone(),
         outbox: outbox.clone(),
+        media,
         webhooks: Webhooks { cipher, sender },
         ambient: ambient.clone(),
         gateway: gateway.clone(),
@@ -195,6 +201,11 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     db.heartbeat(&row).await?;
     lifecycle.spawn_vital("heartbeat", heartbeat(db.clone(), ambient.clone(), row, lifecycle.draining()));
     lifecycle.spawn_vital("pruner", prune(db.clone(), ambient.clone(), config.event_retention, lifecycle.draining()));
+    let draining = lifecycle.draining();
+    lifecycle.spawn_vital("files", async move {
+        files.sweep_until(draining).await;
+        Ok(())
+    });
     let draining = lifecycle.draining();
     lifecycle.spawn_vital("webhooks", async move {
         workers.run(draining).await;

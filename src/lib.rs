@@ -13,7 +13,7 @@
 //! | [`event`] | the event log: its only writer, its followers | `store` |
 //! | [`egress`] | the guard of calls to addresses that others name | `domain` |
 //! | [`webhook`] | deliveries: claimed with a lease, signed, sent, recorded | `egress`, `event`, `store` |
-//! | [`media`] | files: kept, looked at, made ready for sending | `egress`, `store` |
+//! | [`media`] | files: kept, looked at, fetched from WhatsApp, made ready for sending | `egress`, `wa`, `store` |
 //! | [`wa`] | the only room that knows the WhatsApp library | `store` |
 //! | [`session`] | supervision: one actor per session, made to follow the rows | `wa`, `event`, `store` |
 //! | [`outbox`] | messages on their way: claimed in turn, within budgets, sent again under the same id until it is known | `media`, `session`, `wa`, `event`, `store` |

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | a message, a REST body | 4 MiB ([`BODY_LIMIT`]; also tonic's own default for gRPC) | `validation_error` |
 //! | time until a call answers (a stream: until it begins) | 60 s, or the caller's `grpc-timeout` if shorter | `timeout` |
+//! | time until an upload is answered | 2 h, or the caller's `grpc-timeout` if shorter; services bound how long nothing may come | `timeout` |
 //! | calls being answered at once (streams count until they begin) | 4096 | `gateway_unavailable`, retry after 1 s |
 
 use std::any::Any;
@@ -20,7 +21,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
-use prost_reflect::DescriptorPool;
+use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::body::Body;
@@ -40,6 +41,8 @@ pub const BODY_LIMIT: usize = 4 << 20;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Two gigabytes, the most that WhatsApp takes, come through a line of 2.5 Mbit/s in this time.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 const CALLS_AT_ONCE: usize = 4096;
 
 /// The id of a request: the caller's own when it is sane, otherwise a fresh ULID. It is on every answer, error and log line.
@@ -101,6 +104,7 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
 pub struct Calls {
     guard: Guard,
     streaming: Arc<HashSet<String>>,
+    uploads: Arc<HashSet<String>>,
     slots: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
@@ -108,10 +112,14 @@ pub struct Calls {
 impl Calls {
     /// Wraps `guard`. Streams of the methods that `pool` declares end with UNAVAILABLE when `shutdown` is cancelled.
     pub fn new(pool: &DescriptorPool, guard: Guard, shutdown: CancellationToken) -> Self {
-        let methods = pool.services().flat_map(|s| s.methods().collect::<Vec<_>>());
-        let streaming = methods.filter(prost_reflect::MethodDescriptor::is_server_streaming);
-        let streaming = streaming.map(|m| format!("/{}/{}", m.parent_service().full_name(), m.name())).collect();
-        Self { guard, streaming: Arc::new(streaming), slots: Arc::new(Semaphore::new(CALLS_AT_ONCE)), shutdown }
+        let named = |fits: fn(&MethodDescriptor) -> bool| {
+            let methods = pool.services().flat_map(|s| s.methods().collect::<Vec<_>>()).filter(fits);
+            Arc::new(methods.map(|m| format!("/{}/{}", m.parent_service().full_name(), m.name())).collect())
+        };
+        // A file ends by itself, and half of one is worth nothing.
+        let streaming = named(|m| m.is_server_streaming() && m.output().name() != "FilePiece");
+        let uploads = named(MethodDescriptor::is_client_streaming);
+        Self { guard, streaming, uploads, slots: Arc::new(Semaphore::new(CALLS_AT_ONCE)), shutdown }
     }
 
     /// The gate of the guard.
@@ -133,7 +141,8 @@ impl Service<Request<Body>> for Calls {
         let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
         let streaming = self.streaming.contains(request.uri().path());
         let stop = streaming.then(|| Box::pin(self.shutdown.clone().cancelled_owned()));
-        let limit = grpc_timeout(request.headers()).map_or(CALL_TIMEOUT, |t| t.min(CALL_TIMEOUT));
+        let most = if self.uploads.contains(request.uri().path()) { UPLOAD_TIMEOUT } else { CALL_TIMEOUT };
+        let limit = grpc_timeout(request.headers()).map_or(most, |t| t.min(most));
         let slot = self.slots.clone().try_acquire_owned();
         let answer = AssertUnwindSafe(self.guard.call(request)).catch_unwind();
         Box::pin(async move {

@@ -20,5 +20,6 @@ pub mod outgoing;
 pub mod pairing_link;
 pub mod payload;
 pub mod principal;
+pub mod range;
 pub mod session;
 pub mod webhook;

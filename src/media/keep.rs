@@ -171,10 +171,8 @@ impl Intake {
     }
 
     fn settle(&mut self) -> Result<()> {
-        let field = match self.coming.field.as_str() {
-            "" => "mimetype".to_owned(),
-            field => field.to_owned(),
-        };
+        // The type stands beside the file.
+        let field = self.coming.field.rsplit_once('.').map_or("mimetype".to_owned(), |(place, _)| format!("{place}.mimetype"));
         self.settled = Some(kind::settle(&field, self.coming.mimetype.as_deref(), &self.head)?);
         Ok(())
     }
@@ -194,7 +192,7 @@ impl Intake {
 }
 
 /// A name without folders, control characters and what else makes it more than a name.
-fn clean(name: &str) -> String {
+pub(super) fn clean(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     // Marks that turn the direction of text make `exe.jpg` look like `gpj.exe`.
     let odd = |c: &char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -25,7 +25,8 @@ pub fn settle(field: &str, declared: Option<&str>, head: &[u8]) -> Result<String
         return Err(wrong(field, format!("`{}` is no media type; write one such as image/jpeg", shown(essence))));
     }
     let essence = canonical(essence);
-    if essence == UNKNOWN {
+    // The second is what clients say that were told nothing.
+    if essence == UNKNOWN || essence == "application/x-www-form-urlencoded" {
         return Ok(found.map_or(UNKNOWN, canonical).to_owned());
     }
     let found = found.map(canonical);

@@ -25,10 +25,14 @@
 //! A line is the whole message. An error at the end is `event: error`, or a line with `error`. A unary method and a
 //! streaming one may share a path: `Accept` decides.
 //!
+//! **Files.** A client stream with a `chunk` takes its body as it is or as a form, a server stream of `FilePiece` is answered as the file
+//! that it is; see `file.rs`.
+//!
 //! **HTTP.** HEAD is GET without the body. 405 carries `Allow`. A trailing slash is another path.
 
 mod crowd;
 pub mod docs;
+mod file;
 mod json;
 pub mod openapi;
 mod plan;
@@ -58,6 +62,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataMap;
 use tonic::{Status, client};
 
+use crate::api::guard::Checked;
 use crate::api::layers::{BODY_LIMIT, Calls, RequestId};
 use crate::api::convert::HTTP_STATUS;
 use crate::error::{Code, Error};
@@ -75,6 +80,17 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of a body that is too long is read and dropped, so that its sender gets to see the answer.
 const DRAIN_LIMIT: usize = 16 << 20;
 
+/// What goes over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carries {
+    /// JSON, both ways.
+    Messages,
+    /// A file in, as this field of a stream's messages; JSON out.
+    Upload(u32),
+    /// A file out.
+    Download,
+}
+
 /// One method of the contract, as HTTP reaches it.
 #[derive(Debug)]
 struct Route {
@@ -82,6 +98,7 @@ struct Route {
     request: usize,
     reply: usize,
     takes_body: bool,
+    carries: Carries,
     success: StatusCode,
     /// Number of the reply's field that may come as a QR code.
     qr: Option<u32>,
@@ -147,6 +164,10 @@ impl Rest {
             (None, None) => return Err(Error::new(Code::NotFound, "there is nothing at this path").into()),
         };
         let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
+        if let Carries::Upload(chunk) = route.carries {
+            let (query, headers) = (parts.uri.query().unwrap_or_default(), parts.headers);
+            return self.upload(route, chunk, &captures, query, headers, body, (checked, id)).await;
+        }
         let body = read(body, &parts.headers).await?;
         let given = Given {
             plans: &self.plans,
@@ -160,12 +181,14 @@ impl Rest {
         let message = Bytes::from(given.encode()?);
         let form = route.qr.and_then(|number| Form::asked_for(&parts.headers).map(|form| (form, number)));
 
-        let mut call = tonic::Request::new(message);
-        *call.metadata_mut() = MetadataMap::from_headers(metadata(parts.headers));
-        call.extensions_mut().insert(checked);
-        call.extensions_mut().insert(id.clone());
+        let wanted = parts.headers.clone();
+        let call = dressed(message, parts.headers, checked, id);
         let mut client = client::Grpc::new(self.calls.clone()).max_decoding_message_size(usize::MAX);
         client.ready().await.unwrap_or_else(|never| match never {});
+        if route.carries == Carries::Download {
+            let items = client.server_streaming(call, route.method.clone(), Identity).await.map_err(file::failed)?;
+            return file::download(&wanted, items.into_inner()).await;
+        }
         if streaming {
             let items = client.server_streaming(call, route.method.clone(), Identity).await?.into_inner();
             let format = asked_for.unwrap_or(Format::Lines);
@@ -184,15 +207,87 @@ impl Rest {
             let text = text_field(&reply, number).ok_or_else(malformed)?;
             return Ok(content(route.success, form.content_type(), form.draw(text)?));
         }
+        self.written(route, success, &reply)
+    }
+
+    /// A reply as JSON.
+    fn written(&self, route: &Route, success: StatusCode, reply: &[u8]) -> Result<Response<Body>, Failure> {
         let mut json = Vec::with_capacity(reply.len() * 2 + 64);
-        write(&self.plans, route.reply, &reply, &mut json).ok_or_else(malformed)?;
+        write(&self.plans, route.reply, reply, &mut json).ok_or_else(malformed)?;
         Ok(content(success, "application/json", json))
     }
+
+    /// Calls a method that takes a file; see `file.rs`.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, taken apart already")]
+    async fn upload(
+        &self,
+        route: &Route,
+        chunk: u32,
+        captures: &[&str],
+        query: &str,
+        mut headers: HeaderMap,
+        body: Body,
+        (checked, id): (Checked, &RequestId),
+    ) -> Result<Response<Body>, Failure> {
+        let is_form = file::is_form(&headers);
+        let (mut form, mut plain) = (None, None);
+        match is_form {
+            true => form = Some(file::form(&headers, body).await?),
+            false => plain = Some(body),
+        }
+        if is_form {
+            // What they say is said of the form and not of the file in it.
+            headers.remove(header::CONTENT_TYPE);
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        let mut first = Given {
+            plans: &self.plans,
+            message: route.request,
+            captures: route.variables.iter().copied().zip(captures.iter().copied()).collect(),
+            query,
+            headers: &headers,
+            takes_body: true,
+            body: &[],
+        }
+        .encode()?;
+        let incoming = match (&mut form, plain) {
+            (Some(form), _) => {
+                let (named, field) = file::first_file(form).await?;
+                let plan = &self.plans.messages[route.request];
+                for (name, value) in [("filename", named.filename), ("mimetype", named.mimetype)] {
+                    if let (Some(at), Some(value)) = (plan.by_name(name), value) {
+                        wire::put_bytes(&mut first, plan.fields[at].number, value.as_bytes());
+                    }
+                }
+                field
+            }
+            (None, plain) => file::Incoming::Body(plain.unwrap_or_default()),
+        };
+        let mut client = client::Grpc::new(self.calls.clone());
+        client.ready().await.unwrap_or_else(|never| match never {});
+        let reply = file::upload(first.into(), chunk, incoming, |messages| {
+            let messages = futures_util::stream::unfold(messages, async |mut messages| Some((messages.recv().await?, messages)));
+            let call = dressed(messages, headers.clone(), checked, id);
+            let method = route.method.clone();
+            async move { Ok(client.client_streaming(call, method, Identity).await?.into_inner()) }
+        });
+        let reply = Box::pin(reply).await?;
+        self.written(route, route.success, &reply)
+    }
+}
+
+/// A call on its way to the service.
+fn dressed<T>(message: T, headers: HeaderMap, checked: Checked, id: &RequestId) -> tonic::Request<T> {
+    let mut call = tonic::Request::new(message);
+    *call.metadata_mut() = MetadataMap::from_headers(metadata(headers));
+    call.extensions_mut().insert(checked);
+    call.extensions_mut().insert(id.clone());
+    call
 }
 
 /// Enters a method into the table.
 fn bind(table: &mut Table<Binding>, planner: &mut Planner, method: &MethodDescriptor, rule: Rule) -> anyhow::Result<()> {
-    ensure!(!method.is_client_streaming(), "client streams cannot be called over HTTP");
+    let carries = carries(method)?;
     let template = Template::parse(&rule.template)?;
     let (request, reply) = (planner.request(&method.input())?, planner.message(&method.output())?);
     let mut variables = Vec::new();
@@ -213,7 +308,7 @@ fn bind(table: &mut Table<Binding>, planner: &mut Planner, method: &MethodDescri
         }
     };
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-    let route = Route { method: path.parse()?, request, reply, takes_body: rule.body, success: rule.success, qr, variables };
+    let route = Route { method: path.parse()?, request, reply, takes_body: rule.body, carries, success: rule.success, qr, variables };
     let conflict = || format!("{} {} is bound twice", rule.method, rule.template);
     if let Some(binding) = table.same(&rule.method, &template) {
         let place = if method.is_server_streaming() { &mut binding.streaming } else { &mut binding.unary };
@@ -226,6 +321,17 @@ fn bind(table: &mut Table<Binding>, planner: &mut Planner, method: &MethodDescri
     };
     table.add(rule.method, template, binding);
     Ok(())
+}
+
+/// What goes over HTTP when the method is called.
+fn carries(method: &MethodDescriptor) -> anyhow::Result<Carries> {
+    if method.is_client_streaming() {
+        let chunk = method.input().get_field_by_name("chunk").filter(|field| field.kind() == prost_reflect::Kind::Bytes);
+        let chunk = chunk.context("a client stream over HTTP needs a field `chunk` of bytes")?;
+        ensure!(!method.is_server_streaming(), "streams in both directions cannot be called over HTTP");
+        return Ok(Carries::Upload(chunk.number()));
+    }
+    Ok(if method.output().full_name() == file::PIECE { Carries::Download } else { Carries::Messages })
 }
 
 fn not_allowed(method: &Method, others: &[Method], id: &RequestId) -> Response<Body> {

@@ -10,6 +10,7 @@ pub mod event;
 pub mod group;
 pub mod group_member;
 mod key_cache;
+pub mod media;
 pub mod message;
 pub mod pairing;
 pub mod pairing_link;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub supervisor: Supervisor,
     /// Messages on their way.
     pub outbox: Outbox,
+    /// What files need.
+    pub media: media::Rooms,
     /// What webhooks need.
     pub webhooks: webhook::Webhooks,
     /// Clock and randomness.
@@ -71,5 +74,6 @@ impl Service {
     pub async fn finish(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        self.0.media.fetcher.finish().await;
     }
 }
