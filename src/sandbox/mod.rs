@@ -29,12 +29,15 @@
 //! login with pairing. Everything else fails closed: see `tests/it/sandbox/trust.rs`.
 
 pub mod control;
+pub mod draft;
 pub mod fault;
 mod journal;
 mod keys;
 pub mod media;
 pub mod passkey;
+mod people;
 mod phone;
+pub mod seen;
 mod server;
 mod wire;
 
@@ -43,7 +46,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +61,7 @@ use crate::domain::clock::{Ambient, Time};
 use crate::domain::jid::{Address, Kind, phone_digits};
 use crate::error::{Code, Error, Result};
 
+pub use self::seen::{Direction, MessageState, PhoneMessage};
 pub use crate::domain::jid::PLACEHOLDER;
 
 /// How long a control operation waits for the device that it links.
@@ -120,95 +123,6 @@ pub struct Phone {
     pub auto_read: bool,
     /// The linked devices.
     pub devices: Vec<Device>,
-}
-
-/// Which way a message went, as its phone sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// Received.
-    In,
-    /// Sent by the phone or by another device of its account.
-    Out,
-}
-
-/// What became of a message. Later states of a sent message are greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageState {
-    /// Received, and the phone could not decrypt it.
-    Undecryptable,
-    /// Received and decrypted.
-    Received,
-    /// Sent; the server has it.
-    Sent,
-    /// A device of the recipient has it.
-    Delivered,
-    /// The recipient has read it.
-    Read,
-}
-
-/// A message as a phone shows it, decrypted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PhoneMessage {
-    /// WhatsApp's id.
-    pub id: String,
-    /// The other side's address by number, such as `6281234567890@s.whatsapp.net`.
-    pub chat: String,
-    /// Which way it went.
-    pub direction: Direction,
-    /// The author's address by number.
-    #[serde(default)]
-    pub sender: String,
-    /// `text`, `image`, `location`, `contact`, `poll`, `reaction`, …; `revoked` for one that was taken back.
-    #[serde(default)]
-    pub kind: String,
-    /// Its text, caption, name or emoji; empty when it has none.
-    pub text: String,
-    /// The id of the message that it answers or reacts to.
-    #[serde(default)]
-    pub target: Option<String>,
-    /// Whether its author has changed it.
-    #[serde(default)]
-    pub edited: bool,
-    /// Whether it can be looked at only once.
-    #[serde(default)]
-    pub view_once: bool,
-    /// Seconds after which it disappears; 0 for never.
-    #[serde(default)]
-    pub expires: u32,
-    /// What became of it.
-    pub state: MessageState,
-    /// When it was sent.
-    pub timestamp: Time,
-    /// When a device of the recipient had it (sent), or the phone had it (received).
-    pub delivered_at: Option<Time>,
-    /// When it was read.
-    pub read_at: Option<Time>,
-    /// How often it arrived; more than 1 means that it was sent more than once.
-    pub arrivals: u32,
-}
-
-impl Default for PhoneMessage {
-    fn default() -> Self {
-        Self {
-            id: String::new(),
-            chat: String::new(),
-            direction: Direction::In,
-            sender: String::new(),
-            kind: String::new(),
-            text: String::new(),
-            target: None,
-            edited: false,
-            view_once: false,
-            expires: 0,
-            state: MessageState::Received,
-            timestamp: Time::default(),
-            delivered_at: None,
-            read_at: None,
-            arrivals: 1,
-        }
-    }
 }
 
 struct Inner {
@@ -383,34 +297,6 @@ impl Sandbox {
         })?;
         self.inner.settled().await;
         Ok(phone)
-    }
-
-    /// The phone sends a text to another number, encrypted for every device of the recipient. Fails when either side is unknown.
-    pub async fn send_message(&self, number: &str, to: &str, text: &str) -> Result<PhoneMessage> {
-        let number = phone_digits("phoneNumber", number)?;
-        let to = Address::parse("to", to)?;
-        if text.is_empty() {
-            return Err(Error::field("text", "must not be empty"));
-        }
-        let content = waproto::whatsapp::Message { conversation: Some(text.to_owned()), ..Default::default() };
-        let message = self.inner.act(|world| {
-            let to = world.chat("to", &to)?;
-            world.phone_sends(&number, &to, &content)
-        })?;
-        self.inner.settled().await;
-        Ok(message)
-    }
-
-    /// What the phone shows, oldest first; only the chat with `with` when given. Fails when there is no such phone.
-    pub async fn list_messages(&self, number: &str, with: Option<&str>) -> Result<Vec<PhoneMessage>> {
-        let number = phone_digits("phoneNumber", number)?;
-        let with = with.map(|with| Address::parse("with", with)).transpose()?;
-        let world = self.inner.world();
-        // A chat with nobody we know is an empty one.
-        let chat = with.map(|with| world.chat("with", &with).map_or_else(|_| with.to_string(), |chat| chat.name()));
-        let account = world.known(&number)?;
-        let rows = account.messages.values().map(|row| &row.shown);
-        Ok(rows.filter(|row| chat.as_ref().is_none_or(|chat| row.chat == *chat)).cloned().collect())
     }
 
     /// Arms a fault; one of the connection that names no stanza strikes at once. Fails when the fault makes no sense or there are 1000.

@@ -7,6 +7,7 @@ mod groups;
 mod media;
 mod messages;
 mod pairing;
+mod people;
 mod restart;
 mod trust;
 mod wire;

@@ -3,6 +3,7 @@
 mod api;
 mod healing;
 mod pairing;
+mod people;
 mod story;
 
 use std::time::Duration;
