@@ -19,6 +19,7 @@ mod jwks;
 pub mod layers;
 pub mod login;
 pub mod media;
+pub mod message_actions;
 pub mod messages;
 pub mod pairing;
 mod record;

@@ -12,6 +12,7 @@ pub mod group_member;
 mod key_cache;
 pub mod media;
 pub mod message;
+pub mod message_action;
 pub mod pairing;
 pub mod pairing_link;
 pub mod passkey;

@@ -313,6 +313,24 @@ impl Sender {
         self.send_message(&target.chat, wa_message_id, outgoing::operation(target, operation, now), limit).await
     }
 
+    /// Marks a message with a star, or takes the star away, on all of the account's devices.
+    pub async fn star(&self, target: &Target, starred: bool) -> anyhow::Result<()> {
+        let chat = outgoing::jid(&target.chat);
+        let sender = target.group_sender().map(outgoing::jid);
+        let (id, actions) = (&target.wa_message_id, self.client.chat_actions());
+        match starred {
+            true => Box::pin(actions.star_message(&chat, sender.as_ref(), id, target.from_me)).await?,
+            false => Box::pin(actions.unstar_message(&chat, sender.as_ref(), id, target.from_me)).await?,
+        }
+        Ok(())
+    }
+
+    /// Tells the sender that a message was played.
+    pub async fn mark_played(&self, target: &Target) -> anyhow::Result<()> {
+        let sender = target.group_sender().map(outgoing::jid);
+        self.client.mark_as_played(&outgoing::jid(&target.chat), sender.as_ref(), &[&target.wa_message_id]).await
+    }
+
     pub(super) async fn send_message(
         &self,
         to: &Address,

@@ -52,8 +52,13 @@ pub struct Target {
 }
 
 impl Target {
+    /// Who sent it, where that has to be told: of others' messages in groups.
+    pub(super) fn group_sender(&self) -> Option<&Address> {
+        self.sender.as_ref().filter(|_| self.chat.kind == Kind::Group && !self.from_me)
+    }
+
     fn key(&self) -> wa::MessageKey {
-        let participant = self.sender.as_ref().filter(|_| self.chat.kind == Kind::Group && !self.from_me);
+        let participant = self.group_sender();
         wa::MessageKey {
             remote_jid: Some(self.chat.to_string()),
             from_me: Some(self.from_me),

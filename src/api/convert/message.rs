@@ -8,6 +8,7 @@ use crate::domain::outbox::{Item, OutboxState};
 use crate::domain::outgoing::{FileSource, NewCard, Outgoing};
 use crate::proto::gateway as pb;
 use crate::service::message::Sent;
+use crate::service::message_action::Done;
 
 /// A stored message.
 pub fn message(it: &Message) -> pb::Message {
@@ -69,6 +70,17 @@ pub fn sent(it: Sent) -> Response<pb::SendResult> {
         accepted(&mut response);
     }
     response
+}
+
+/// The answer to a call that did something to a message.
+pub fn done(it: Done) -> Response<pb::SendResult> {
+    Response::new(pb::SendResult {
+        mode: it.mode.to_owned(),
+        wa_message_id: Some(it.wa_message_id),
+        timestamp: Some(timestamp(it.at)),
+        chat_jid: Some(it.chat_jid),
+        ..pb::SendResult::default()
+    })
 }
 
 /// A message's way to WhatsApp.
