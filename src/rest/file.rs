@@ -1,7 +1,7 @@
 //! Files over HTTP: bodies that are no JSON, in either direction, in pieces.
 //!
 //! A client stream whose messages have a `chunk` takes its body as it is: the first message has what path, query and headers give, the
-//! following ones have the bytes. Of a form (`multipart/form-data`) the first file is taken, with its own name and type. A server stream of
+//! following ones have the bytes. Of a form (`multipart/form-data`) the first field is the file, with its own name and type. A server stream of
 //! `FilePiece` is answered as the file that it is, with what HTTP has for files. It is always offered for saving and never shown: what
 //! strangers send runs in nobody's browser.
 
@@ -21,7 +21,6 @@ use tonic::body::Body;
 use tonic::{Status, Streaming};
 use tonic_types::StatusExt as _;
 
-use crate::api::layers::RequestId;
 use crate::error::{Code, Error};
 use crate::proto::gateway::{FileHead, FilePiece};
 use crate::rest::response::{Failure, malformed};
@@ -66,25 +65,16 @@ pub(super) async fn form(headers: &HeaderMap, body: Body) -> Result<Multipart, F
     Multipart::from_request(request, &()).await.map_err(|_| broken())
 }
 
-/// The form's first file; fields that are none are skipped.
+/// The form's first field, which must be a file: what stands behind it is not read.
 pub(super) async fn first_file(form: &mut Multipart) -> Result<(Named, Incoming<'_>), Failure> {
-    // Fields before the file are small; what is not is refused by time.
-    let found = tokio::time::timeout(STALL, async {
-        loop {
-            // Once for the look and once for the loan: a field borrows the form.
-            match form.next_field().await.map_err(|_| broken())? {
-                Some(field) if field.file_name().is_some() || field.name() == Some("file") => return Ok(field),
-                Some(_) => {}
-                None => return Err(Failure::from(Error::field("file", "missing; the form has no file"))),
-            }
-        }
-    });
-    let field = found.await.map_err(|_| late())??;
+    let field = tokio::time::timeout(STALL, form.next_field()).await.map_err(|_| late())?;
+    let field = field.map_err(|_| broken())?.filter(|field| field.file_name().is_some() || field.name() == Some("file"));
+    let field = field.ok_or_else(|| Failure::from(Error::field("file", "missing; the form's first field must be the file")))?;
     let named = Named {
         filename: field.file_name().map(str::to_owned),
         mimetype: field.content_type().map(str::to_owned),
     };
-    Ok((named, Incoming::Field(field)))
+    Ok((named, Incoming::Field(Box::new(field))))
 }
 
 /// A body on its way in.
@@ -92,7 +82,7 @@ pub(super) enum Incoming<'a> {
     /// All of it is the file.
     Body(Body),
     /// A form's field.
-    Field(Field<'a>),
+    Field(Box<Field<'a>>),
 }
 
 impl Incoming<'_> {
