@@ -44,16 +44,15 @@ impl MessageActionService for MessageActions {
     async fn add_reaction(&self, request: Request<pb::AddReactionRequest>) -> Answer<pb::SendResult> {
         let caller = principal(&request)?;
         let pb::AddReactionRequest { session, mid, chat, sender, emoji } = request.into_inner();
-        let emoji = emoji.filter(|emoji| !emoji.is_empty());
-        let emoji = emoji.ok_or_else(|| to_status(crate::error::Error::field("emoji", "missing; one emoji")))?;
-        let reacted = Box::pin(self.0.react(&caller, &SessionId::new(session), &Named { mid, chat, sender }, &emoji)).await;
+        let (named, emoji) = (Named { mid, chat, sender }, emoji.unwrap_or_default());
+        let reacted = Box::pin(self.0.react(&caller, &SessionId::new(session), &named, Some(&emoji))).await;
         reacted.map(done).map_err(to_status)
     }
 
     async fn remove_reaction(&self, request: Request<pb::RemoveReactionRequest>) -> Answer<pb::SendResult> {
         let caller = principal(&request)?;
         let pb::RemoveReactionRequest { session, mid, chat, sender, .. } = request.into_inner();
-        let removed = Box::pin(self.0.react(&caller, &SessionId::new(session), &Named { mid, chat, sender }, "")).await;
+        let removed = Box::pin(self.0.react(&caller, &SessionId::new(session), &Named { mid, chat, sender }, None)).await;
         removed.map(done).map_err(to_status)
     }
 

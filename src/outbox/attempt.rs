@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Outbox, Outcome, Parts, check};
 use crate::domain::clock::Time;
+use crate::domain::event::{Payload, Restriction};
 use crate::domain::jid::Kind;
 use crate::domain::message::{MessageStatus, Receipt};
 use crate::domain::outbox::{Item, Lane, OutboxState, retry_after};
@@ -160,10 +161,22 @@ impl Outbox {
 
     /// Notes that the number may begin no conversations for a time, and tells it.
     async fn restrict(&self, item: &Item, until: Time) -> Result<()> {
-        let Parts { db, supervisor, .. } = &self.0.parts;
-        let mut tx = db.begin().await?;
-        tx.set_restricted(&item.session, Some(until)).await?;
-        tx.commit().await?;
+        let Parts { log, supervisor, ambient, .. } = &self.0.parts;
+        let mut recording = log.begin().await?;
+        let row = recording.tx.lock_session_by_id(&item.session).await?;
+        if row.is_some_and(|row| row.restricted_until.is_some_and(|until| until > ambient.now())) {
+            return Ok(());
+        }
+        recording.tx.set_restricted(&item.session, Some(until)).await?;
+        let told = Restriction {
+            restricted: true,
+            kind: "cold_messages".to_owned(),
+            code: Some(REACH_OUT.to_owned()),
+            message: "WhatsApp lets this number begin no conversations for a time; answers go on".to_owned(),
+            until: Some(until),
+        };
+        recording.tell(&item.organization, &item.session, Payload::AccountRestricted(told));
+        recording.commit().await?;
         tracing::warn!(session = %item.session, until = until.0, "WhatsApp lets the number begin no conversations for a time");
         supervisor.command(&item.session, Command::Restricted(until));
         Ok(())

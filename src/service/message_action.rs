@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::Service;
 use crate::domain::clock::Time;
-use crate::domain::event::{MessagePayload, Payload, Who};
+use crate::domain::event::{MessagePayload, Payload};
 use crate::domain::ids::SessionId;
 use crate::domain::jid::{Address, Kind};
 use crate::domain::message::{Message, MessageStatus, Receipt};
 use crate::domain::outbox::{Item, OutboxState};
 use crate::domain::outgoing::{MOST_TEXT, bounded};
+use crate::domain::payload::Who;
 use crate::domain::principal::{Capability, Principal};
 use crate::domain::session::Session;
 use crate::error::{Code, Error, Result};
@@ -58,11 +59,11 @@ impl Service {
     /// Changes the text or caption of an own message.
     pub async fn edit_message(&self, caller: &Principal, id: &SessionId, named: &Named, text: &str) -> Result<Done> {
         caller.require(Capability::Send)?;
+        let session = self.get_session(caller, id).await?;
         if text.trim().is_empty() {
             return Err(Error::field("text", "missing or empty"));
         }
         let text = bounded("text", text, MOST_TEXT)?;
-        let session = self.get_session(caller, id).await?;
         let (target, stored) = self.target(&session, named, true).await?;
         if !target.from_me {
             return Err(Error::new(Code::Conflict, "only messages of the account itself can be changed").reason("not_own"));
@@ -107,14 +108,18 @@ impl Service {
         Ok(done)
     }
 
-    /// Reacts to a message; the empty text takes an earlier reaction back.
-    pub async fn react(&self, caller: &Principal, id: &SessionId, named: &Named, emoji: &str) -> Result<Done> {
+    /// Reacts to a message; `None` takes an earlier reaction back.
+    pub async fn react(&self, caller: &Principal, id: &SessionId, named: &Named, emoji: Option<&str>) -> Result<Done> {
         caller.require(Capability::Send)?;
+        let session = self.get_session(caller, id).await?;
+        if emoji.is_some_and(str::is_empty) {
+            return Err(Error::field("emoji", "missing; one emoji"));
+        }
+        let emoji = emoji.unwrap_or_default();
         let plain = emoji.chars().any(|c| c.is_ascii_alphanumeric() && !emoji.contains('\u{20e3}') || c.is_whitespace() || c.is_control());
         if plain || emoji.len() > EMOJI {
             return Err(Error::field("emoji", "not one emoji"));
         }
-        let session = self.get_session(caller, id).await?;
         let (target, _) = self.target(&session, named, false).await?;
         let (done, payload) = self.operate(&session, &target, Operation::React(emoji.to_owned())).await?;
         let payload = MessagePayload { reaction: Some(emoji.to_owned()), ..payload };
@@ -127,10 +132,10 @@ impl Service {
     /// Keeps a message at the top of its chat for some days; `None` takes it from there.
     pub async fn pin_message(&self, caller: &Principal, id: &SessionId, named: &Named, days: Option<i32>) -> Result<Done> {
         caller.require(Capability::Send)?;
+        let session = self.get_session(caller, id).await?;
         if days.is_some_and(|days| !PIN_DAYS.contains(&days)) {
             return Err(Error::field("days", "must be 1, 7 or 30"));
         }
-        let session = self.get_session(caller, id).await?;
         let (target, _) = self.target(&session, named, false).await?;
         let seconds = days.and_then(|days| u32::try_from(days).ok()).map(|days| days * 86_400);
         let (done, _) = self.operate(&session, &target, Operation::Pin(seconds)).await?;

@@ -10,6 +10,7 @@ mod gateway;
 mod link;
 mod rest;
 mod sandbox;
+mod send;
 pub(crate) mod store;
 mod support;
 mod trust;
