@@ -7,6 +7,7 @@
 //! | `wire/` | websocket, frames, Noise handshake, stanzas as bytes; knows no accounts |
 //! | `server/` | the server: accounts, login, pairing, one file per family of stanzas |
 //! | `phone/` | the phones: device 0 of each account, with Signal both ways |
+//! | [`load`] | many light devices that talk, for measuring |
 //! | `journal` | what survives a restart or a kill |
 //! | [`fault`] | what can go wrong on command |
 //! | [`control`] | the control operations over gRPC |
@@ -33,6 +34,7 @@ pub mod draft;
 pub mod fault;
 mod journal;
 mod keys;
+pub mod load;
 pub mod media;
 pub mod passkey;
 mod people;
@@ -51,7 +53,6 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use wacore_libsignal::protocol::KeyPair;
 
-use self::fault::{Fault, FaultSpec};
 use self::journal::Journal;
 use self::keys::{Secret, public};
 use self::phone::Chat;
@@ -74,6 +75,9 @@ pub struct SandboxConfig {
     pub state_file: Option<PathBuf>,
     /// Whether direct chats are addressed by LID, as in accounts that WhatsApp has migrated. Default true.
     pub lid_addressing: bool,
+    /// How many connections there may be at once, those that have said nothing included; one more is told 503. Default 10,000. The
+    /// process needs one file descriptor for each (`ulimit -n`).
+    pub max_connections: usize,
     /// How long a connection may take until its handshake is done. Default 20 s.
     pub handshake_deadline: Duration,
     /// How long a connection may say nothing; clients ping every 15 to 30 s. Default 4 min.
@@ -89,6 +93,7 @@ impl Default for SandboxConfig {
         Self {
             state_file: None,
             lid_addressing: true,
+            max_connections: 10_000,
             handshake_deadline: Duration::from_secs(20),
             idle_deadline: Duration::from_secs(240),
             media_life: Duration::from_secs(30 * 24 * 60 * 60),
@@ -108,6 +113,10 @@ pub struct Device {
     pub queued: usize,
     /// When it was linked.
     pub linked_at: Time,
+    /// What it calls its system, such as `Mac OS`; empty for devices that did not register by themselves, like this gateway's.
+    pub os: String,
+    /// What kind of program it is, such as `CHROME`; empty like `os`.
+    pub platform: String,
 }
 
 /// A simulated phone with its account.
@@ -299,26 +308,6 @@ impl Sandbox {
         Ok(phone)
     }
 
-    /// Arms a fault; one of the connection that names no stanza strikes at once. Fails when the fault makes no sense or there are 1000.
-    pub fn create_fault(&self, spec: FaultSpec) -> Result<Fault> {
-        self.inner.act(|world| world.arm(spec))
-    }
-
-    /// All faults with what they did, oldest first.
-    pub fn list_faults(&self) -> Vec<Fault> {
-        self.inner.world().list_faults()
-    }
-
-    /// Disarms a fault. Fails when there is none with this id.
-    pub fn delete_fault(&self, id: u64) -> Result<()> {
-        self.inner.act(|world| world.disarm(id))
-    }
-
-    /// Disarms all faults.
-    pub fn delete_faults(&self) {
-        self.inner.act(World::disarm_all);
-    }
-
     /// The clock and the random source.
     pub(crate) fn ambient(&self) -> &Ambient {
         &self.inner.ambient
@@ -346,6 +335,8 @@ impl World {
             online: device.online.is_some(),
             queued: device.queue.len(),
             linked_at: device.linked_at,
+            os: device.properties.as_ref().map(|said| said.os.clone()).unwrap_or_default(),
+            platform: device.properties.as_ref().map(|said| said.platform.clone()).unwrap_or_default(),
         });
         Ok(Phone {
             number: account.number.clone(),
@@ -380,4 +371,21 @@ fn link_timeout() -> Error {
 
 fn device_gone() -> Error {
     Error::new(Code::SessionNotConnected, "the device that shows the code is gone").reason("device_gone")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_under_the_lock_is_one_connections_end() {
+        let sandbox = Sandbox::open(SandboxConfig::default(), Ambient::system()).await.unwrap();
+        sandbox.create_phone("5511900000001", "", true).await.unwrap();
+        let inner = Arc::clone(&sandbox.inner);
+        let died = tokio::spawn(async move { inner.act(|_| panic!("a bug in a step")) }).await;
+        assert!(died.is_err_and(|error| error.is_panic()));
+        sandbox.create_phone("5511900000002", "", true).await.unwrap();
+        let sent = sandbox.send_message("5511900000001", "5511900000002", "still here").await.unwrap();
+        assert_eq!(sandbox.list_messages("5511900000002", None).await.unwrap()[0].id, sent.id);
+    }
 }

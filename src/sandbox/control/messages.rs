@@ -56,8 +56,7 @@ fn card(asked: proto::PhoneContact) -> Result<Card> {
     }
     let digits = phone_digits("contacts.phoneNumber", &phone_number)?;
     let name = if name.is_empty() { format!("+{digits}") } else { name };
-    let vcard =
-        format!("BEGIN:VCARD\nVERSION:3.0\nN:;{name};;;\nFN:{name}\nTEL;type=CELL;waid={digits}:+{digits}\nEND:VCARD");
+    let vcard = format!("BEGIN:VCARD\nVERSION:3.0\nN:;{name};;;\nFN:{name}\nTEL;type=CELL;waid={digits}:+{digits}\nEND:VCARD");
     Ok(Card { name, vcard })
 }
 
@@ -126,9 +125,7 @@ impl From<Poll> for proto::PhonePoll {
     fn from(poll: Poll) -> Self {
         let options = poll.options.into_iter();
         Self {
-            options: options
-                .map(|option| proto::PhonePollOption { name: option.name, voters: option.voters })
-                .collect(),
+            options: options.map(|option| proto::PhonePollOption { name: option.name, voters: option.voters }).collect(),
             selectable: int(poll.selectable),
         }
     }

@@ -4,6 +4,7 @@ mod faults;
 mod media;
 mod messages;
 mod passkey;
+mod schedules;
 
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
@@ -103,6 +104,8 @@ impl From<Phone> for proto::Phone {
             online: device.online,
             queued: i32::try_from(device.queued).unwrap_or(i32::MAX),
             linked_at: Some(timestamp(device.linked_at)),
+            os: device.os,
+            platform: device.platform,
         });
         Self {
             phone_number: phone.number,

@@ -130,13 +130,7 @@ impl World {
         Ok(Some(context).filter(|context| *context != wa::ContextInfo::default()))
     }
 
-    fn poll(
-        &self,
-        question: &str,
-        options: &[String],
-        selectable: u32,
-        context: Option<wa::ContextInfo>,
-    ) -> Result<wa::Message> {
+    fn poll(&self, question: &str, options: &[String], selectable: u32, context: Option<wa::ContextInfo>) -> Result<wa::Message> {
         if question.is_empty() {
             return Err(Error::field("poll.question", "must not be empty"));
         }
@@ -155,8 +149,7 @@ impl World {
             context_info: field(context),
             ..Default::default()
         };
-        let secret =
-            wa::MessageContextInfo { message_secret: Some(self.ambient.random::<32>().to_vec()), ..Default::default() };
+        let secret = wa::MessageContextInfo { message_secret: Some(self.ambient.random::<32>().to_vec()), ..Default::default() };
         let mut message = wa::Message { message_context_info: MessageField::some(secret), ..Default::default() };
         // Polls with one choice have a kind of their own.
         if selectable == 1 {

@@ -49,12 +49,7 @@ pub(super) fn describe(content: &wa::Message) -> Option<Shown> {
     if let Some(update) = content.poll_update_message.as_option() {
         let vote = update.vote.as_option()?;
         let (payload, iv) = (vote.enc_payload.clone()?, vote.enc_iv.clone()?);
-        return Some(about(
-            Effect::Vote(SealedVote { payload, iv }),
-            "vote",
-            None,
-            update.poll_creation_message_key.as_option(),
-        ));
+        return Some(about(Effect::Vote(SealedVote { payload, iv }), "vote", None, update.poll_creation_message_key.as_option()));
     }
     let mut row = described(content)?;
     row.view_once |= view_once;
@@ -120,8 +115,7 @@ fn described(content: &wa::Message) -> Option<PhoneMessage> {
 
 /// A row with what is in every content.
 fn plain(kind: &str, text: Option<&String>, context: Option<&wa::ContextInfo>) -> PhoneMessage {
-    let mut row =
-        PhoneMessage { kind: kind.to_owned(), text: text.cloned().unwrap_or_default(), ..PhoneMessage::default() };
+    let mut row = PhoneMessage { kind: kind.to_owned(), text: text.cloned().unwrap_or_default(), ..PhoneMessage::default() };
     if let Some(context) = context {
         row.target = context.stanza_id.clone();
         row.quoted = context.quoted_message.as_option().and_then(describe).map(|quoted| quoted.row.text);

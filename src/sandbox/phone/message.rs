@@ -25,13 +25,7 @@ pub(in crate::sandbox) struct Stored {
 
 impl World {
     /// Shows something: a row of its own, or a change of another one. Gives the row that it shows or changed.
-    pub(super) fn phone_shows(
-        &mut self,
-        number: &str,
-        row: PhoneMessage,
-        shown: Shown,
-        content: Option<Blob>,
-    ) -> PhoneMessage {
+    pub(super) fn phone_shows(&mut self, number: &str, row: PhoneMessage, shown: Shown, content: Option<Blob>) -> PhoneMessage {
         let Shown { effect, row: said } = shown;
         let mut row = row.saying(said);
         match effect {
@@ -53,8 +47,8 @@ impl World {
     fn phone_changes(&mut self, number: &str, change: PhoneMessage, effect: &Effect) -> PhoneMessage {
         let author = change.sender.split('@').next().unwrap_or_default();
         let group = change.chat.split_once('@').filter(|(_, server)| *server == "g.us");
-        let admin = *effect == Effect::Revoke
-            && group.is_some_and(|(id, _)| self.may_revoke(author, &Chat::Group(id.to_owned())));
+        let admin =
+            *effect == Effect::Revoke && group.is_some_and(|(id, _)| self.may_revoke(author, &Chat::Group(id.to_owned())));
         let sender = change.sender.clone();
         let changed = self.change_target(number, &change, |row| {
             let may = admin || row.sender == sender;

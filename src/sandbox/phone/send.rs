@@ -117,7 +117,8 @@ impl World {
         let Some(account) = self.accounts.get(number) else { return };
         let place = account.by_id.get(&(chat_of_row.to_owned(), id.to_owned()));
         let content = place.and_then(|place| account.messages.get(place));
-        let Some(content) = content.filter(|row| row.shown.direction == Direction::Out).and_then(|row| row.content.clone()) else {
+        let Some(content) = content.filter(|row| row.shown.direction == Direction::Out).and_then(|row| row.content.clone())
+        else {
             return;
         };
         let Ok(mut content) = wa::Message::decode_from_slice(&content.0) else { return };

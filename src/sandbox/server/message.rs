@@ -37,7 +37,7 @@ impl World {
         }
         let ack = el("ack").attr("class", "message").attr("id", id.clone()).attr("from", chat.clone());
         let ack = ack.attr("t", self.now_secs().to_string());
-        if let Some(code) = self.fault_at_message(from) {
+        if let Some(code) = self.fault_at_message(from, &chat) {
             return self.send(connection, ack.attr("error", code.to_string()).build());
         }
         if chat.is_group() {
