@@ -362,8 +362,9 @@ mod tests {
         let many: Vec<String> = (0..13).map(|n| n.to_string()).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let place = |latitude, longitude| Outgoing { latitude, longitude, ..of("location") };
-        let data = Some(FileSource { data: Some("AAAA".into()), ..FileSource::default() });
-        let both = Some(FileSource { url: Some("https://x".into()), ..data.clone().unwrap() });
+        let file = FileSource { data: Some("AAAA".into()), ..FileSource::default() };
+        let both = Some(FileSource { url: Some("https://x".into()), ..file.clone() });
+        let data = Some(file.clone());
         let card = |name: Option<&str>, phone: Option<&str>, vcard: Option<&str>| {
             let [name, phone, vcard] = [name, phone, vcard].map(|it| it.map(str::to_owned));
             Outgoing { contact: Some(NewCard { name, phone, vcard }), ..of("contact") }
@@ -407,9 +408,9 @@ mod tests {
             (Outgoing { media: data.clone(), caption: Some("x".into()), ..of("sticker") }, "caption"),
             (Outgoing { media: data.clone(), caption: Some("x".repeat(65_537)), ..of("image") }, "caption"),
             (Outgoing { media: data.clone(), voice: Some(true), ..of("image") }, "voice"),
-            (Outgoing { medias: vec![data.clone().unwrap()], ..of("album") }, "medias"),
-            (Outgoing { medias: vec![data.clone().unwrap(); 11], ..of("album") }, "medias"),
-            (Outgoing { medias: vec![data.unwrap(); 2], ..of("album") }, "medias[0].type"),
+            (Outgoing { medias: vec![file.clone()], ..of("album") }, "medias"),
+            (Outgoing { medias: vec![file.clone(); 11], ..of("album") }, "medias"),
+            (Outgoing { medias: vec![file; 2], ..of("album") }, "medias[0].type"),
         ];
         for (request, field) in cases {
             let error = request.draft(Time(1000)).err();

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use super::Service;
 use crate::domain::clock::Time;
@@ -27,6 +28,9 @@ use crate::wa::outgoing;
 /// How long a caller waits for WhatsApp's server to accept a message before it is told that this is not known: the server's own time and
 /// the longest typing.
 const ACCEPT_LIMIT: Duration = Duration::from_secs(25);
+
+/// How often a repeated call looks whether the first one has its answer.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How long an idempotency key is remembered.
 const KEY_LIFE: Duration = Duration::from_secs(24 * 3600);
@@ -87,13 +91,13 @@ impl Service {
         }
         let session = self.get_session(caller, id).await?;
         let hash = content_hash(id, new)?;
-        if let Some(earlier) = self.earlier(caller, options.idempotency_key.as_deref(), &hash).await? {
+        let detached = options.detached || new.send_at.is_some();
+        if let Some(earlier) = self.earlier(caller, options.idempotency_key.as_deref(), &hash, detached).await? {
             return Ok(earlier);
         }
         if kind == OutgoingKind::Poll {
             draft.content.secret = Some(Blob(self.0.ambient.random::<32>().to_vec()));
         }
-        let detached = options.detached || new.send_at.is_some();
         let sender = if detached { None } else { Some(self.online(&session)?) };
         if detached && session.account.is_none() {
             return Err(not_connected(&session));
@@ -161,7 +165,7 @@ impl Service {
                 // Two calls with the same key at the same moment: the other one was first.
                 Err(e) if e.code == Code::Conflict => {
                     drop(tx);
-                    return self.earlier(caller, key.as_deref(), &hash).await?.ok_or(e);
+                    return self.earlier(caller, key.as_deref(), &hash, detached).await?.ok_or(e);
                 }
                 Err(e) => return Err(e),
             }
@@ -260,10 +264,18 @@ impl Service {
         self.0.db.outbox_item(&caller.organization, session, id).await
     }
 
-    /// What an earlier call with the same key was answered.
-    async fn earlier(&self, caller: &Principal, key: Option<&str>, hash: &str) -> Result<Option<Sent>> {
+    /// What an earlier call with the same key is answered. A caller that waits for WhatsApp does so here too.
+    async fn earlier(&self, caller: &Principal, key: Option<&str>, hash: &str, detached: bool) -> Result<Option<Sent>> {
         let Some(key) = key else { return Ok(None) };
-        let Some(earlier) = self.0.db.message_by_idempotency_key(&caller.organization, key).await? else { return Ok(None) };
+        let since = Instant::now();
+        let mut earlier = self.0.db.message_by_idempotency_key(&caller.organization, key).await?;
+        let pending = |it: &Option<Message>| it.as_ref().is_some_and(|it| it.status == Some(MessageStatus::Pending));
+        let same = earlier.as_ref().is_some_and(|it| it.idempotency_hash.as_deref() == Some(hash));
+        while same && !detached && pending(&earlier) && since.elapsed() < ACCEPT_LIMIT {
+            tokio::time::sleep(LOOK).await;
+            earlier = self.0.db.message_by_idempotency_key(&caller.organization, key).await?;
+        }
+        let Some(earlier) = earlier else { return Ok(None) };
         if self.0.ambient.now().since(earlier.created_at) >= KEY_LIFE {
             return Ok(None);
         }
@@ -271,7 +283,9 @@ impl Service {
             let message = "this idempotency key was used for another message; take a new key for each message";
             return Err(Error::new(Code::Conflict, message).reason("idempotency_key_reused"));
         }
-        let detached = earlier.status == Some(MessageStatus::Pending);
+        if earlier.status == Some(MessageStatus::Pending) && !detached {
+            return Err(undecided(&earlier));
+        }
         let person = self.0.db.identity(&earlier.session, &earlier.chat_jid).await?;
         let (phone, lid) = person.map_or((None, None), |person| (person.phone, person.lid));
         Ok(Some(Sent { message: earlier, detached, replayed: true, phone, lid }))
@@ -384,12 +398,14 @@ fn concluded(mut sent: Sent, outcome: Option<Outcome>, now: Time) -> Result<Sent
             let text = "WhatsApp wants fewer messages from this number for now";
             Err(Error::new(Code::RateLimited, text).reason("whatsapp_rate_limit").retry_after(wait).detail("whatsappCode", "429"))
         }
-        None => {
-            let text = "WhatsApp did not accept the message in time; it stays stored and its status is told by events";
-            let error = Error::new(Code::Timeout, text).reason("not_accepted_in_time");
-            Err(error.detail("waMessageId", &sent.message.wa_message_id).detail("outboxId", &sent.message.id))
-        }
+        None => Err(undecided(&sent.message)),
     }
+}
+
+fn undecided(message: &Message) -> Error {
+    let text = "WhatsApp did not accept the message in time; it stays stored and its status is told by events";
+    let error = Error::new(Code::Timeout, text).reason("not_accepted_in_time");
+    error.detail("waMessageId", &message.wa_message_id).detail("outboxId", &message.id)
 }
 
 fn not_connected(session: &Session) -> Error {

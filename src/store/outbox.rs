@@ -130,7 +130,7 @@ impl Tx {
         let mut args = args![session, now].to_vec();
         let ids = one_of(&mut args, wa_ids.iter().map(Arg::from));
         let sql = format!(
-            "UPDATE outbox SET state = 'sent', settled_at = $2, content = ''
+            "UPDATE outbox SET state = 'sent', settled_at = CASE WHEN sending_at > $2 THEN sending_at ELSE $2 END, content = ''
              WHERE session_id = $1 AND wa_message_id IN ({ids}) AND settled_at IS NULL"
         );
         self.execute_built(sql, &args).await

@@ -144,7 +144,7 @@ async fn files_of_every_kind(home: Home) {
     let image = json!({"type": "image", "to": BUDI, "media": {"data": PIXEL}, "caption": "look"});
     let image = shop.sent(image).await;
     let row = shop.shown(BUDI, &image["waMessageId"], "the picture", |row| row["kind"] == "image").await;
-    assert_eq!((&row["text"], &row["media"]["mimetype"]), (&json!("look"), &json!("image/png")), "{row}");
+    assert_eq!((&row["text"], &row["media"]["mimeType"]), (&json!("look"), &json!("image/png")), "{row}");
     let once = json!({"type": "image", "to": BUDI, "media": {"data": PIXEL}, "viewOnce": true});
     let once = shop.sent(once).await;
     shop.shown(BUDI, &once["waMessageId"], "the picture", |row| row["viewOnce"] == true).await;

@@ -1,6 +1,7 @@
 //! Sending: every kind, what is done to messages, the outbox with its budgets and restrictions, and that everything arrives once.
 
 mod kinds;
+mod once;
 mod operations;
 mod outbox;
 
@@ -51,7 +52,16 @@ impl Shop {
     /// A person writes to the shop; resolves when the session has it.
     async fn written(&self, from: &str, text: &str) -> Value {
         let row = self.gateway.post(&format!("/sandbox/v1/phones/{from}/messages"), json!({"to": SHOP, "text": text})).await;
-        self.gateway.until(&format!("{}/messages/{}", self.path, row["id"].as_str().unwrap()), "the message", |m| m["body"] == text).await
+        let path = format!("{}/messages/{}", self.path, row["id"].as_str().unwrap());
+        let stored = async {
+            loop {
+                if let (200, message) = self.gateway.call_as(Some(KEY), "GET", &path, None).await {
+                    return message;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(crate::gateway::PATIENCE, stored).await.expect("the session gets the message")
     }
 
     /// Limits that are in nobody's way.

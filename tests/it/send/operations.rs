@@ -22,7 +22,7 @@ async fn edits_revokes_reactions(home: Home) {
     let row = shop.shown(BUDI, id, "the new text", |row| row["text"] == "hello").await;
     assert_eq!(row["edited"], true, "{row}");
     let event = &shop.gateway.events("message.edited").await[0]["payload"];
-    assert_eq!((&event["targetMessageId"], &event["body"], &event["fromMe"]), (id, &json!("hello"), &json!(true)), "{event}");
+    assert_eq!((&event["targetId"], &event["body"], &event["fromMe"]), (id, &json!("hello"), &json!(true)), "{event}");
 
     // Reactions to one's own and to others' messages, and back again.
     let question = shop.written(BUDI, "really?").await;
@@ -40,7 +40,7 @@ async fn edits_revokes_reactions(home: Home) {
     call("DELETE", mid.to_owned(), json!({})).await;
     shop.shown(BUDI, id, "it taken back", |row| row["kind"] == "revoked").await;
     let event = &shop.gateway.events("message.revoked").await[0]["payload"];
-    assert_eq!(&event["targetMessageId"], id, "{event}");
+    assert_eq!(&event["targetId"], id, "{event}");
     for (method, what) in [("POST", "star"), ("DELETE", "star")] {
         let path = format!("{}/messages/{}/{what}", shop.path, question["id"].as_str().unwrap());
         let body = (method == "POST").then(|| json!({}));

@@ -93,21 +93,24 @@ async fn budgets_hold_exactly(home: Home) {
         }
         answers.iter().filter(|(status, _)| *status == 200).count()
     };
+    let again = async |shop: Shop, later: u64| {
+        let path = shop.path.clone();
+        shop.gateway.stop().await;
+        ambient.advance(Duration::from_secs(later));
+        let gateway = home.start_with(&[], ambient.clone()).await;
+        gateway.until(&path, "working", |s| s["status"] == "working").await;
+        Shop { gateway, path }
+    };
     assert_eq!(rush(&shop).await, 20, "a minute's budget");
-    let path = shop.path.clone();
-    shop.gateway.stop().await;
-    let gateway = home.start_with(&[], ambient.clone()).await;
-    gateway.until(&path, "working", |s| s["status"] == "working").await;
-    shop = Shop { gateway, path };
+    shop = again(shop, 0).await;
     assert_eq!(rush(&shop).await, 0, "a restart gives nothing back");
-    ambient.advance(Duration::from_secs(61));
-    shop.gateway.until(&shop.path, "working", |s| s["status"] == "working").await;
+    shop = again(shop, 61).await;
     assert_eq!(rush(&shop).await, 10, "what is left of the hour");
     // What may wait takes its place when there is one.
     let (_, waiting) = shop.send(text(BUDI, "patient"), "?async=true").await;
     let queued = shop.message(&waiting["outboxId"]).await;
     assert_eq!(queued["delivery"]["state"], "queued", "{queued}");
-    ambient.advance(Duration::from_secs(3600));
+    shop = again(shop, 3600).await;
     settled(&shop, &waiting["outboxId"], "sent").await;
     shop.gateway.stop().await;
 }

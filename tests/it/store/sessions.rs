@@ -29,6 +29,8 @@ async fn every_field_comes_back(db: Db) {
             rate_per_hour: 0,
             ignore: Ignore { status: true, groups: false, channels: true, broadcast: false },
             metadata: [("customer".to_owned(), "4711 \"x\"".to_owned())].into(),
+            new_contacts_per_day: 7,
+            warm_up_days: 30,
         },
         desired: Desired::Running,
         generation: 41,
