@@ -25,6 +25,9 @@ use crate::service::media::{Coming, Reading, Wish};
 /// How long nothing may come of an upload that has begun.
 const STALL: Duration = Duration::from_secs(30);
 
+/// How many wrong signed addresses one network address may try in a minute before it is told to wait.
+const GUESSES: u32 = 100;
+
 /// Bytes of a file in one message.
 const PIECE: usize = 256 << 10;
 
@@ -39,7 +42,7 @@ pub struct Files {
 impl Files {
     /// A face of `service`.
     pub fn new(service: Service, ambient: Ambient) -> Self {
-        Self { service, guesses: Attempts::new(ambient) }
+        Self { service, guesses: Attempts::with_most(GUESSES, ambient) }
     }
 }
 

@@ -8,6 +8,7 @@ mod contract;
 mod crash;
 mod gateway;
 mod link;
+mod media;
 mod rest;
 mod sandbox;
 mod send;
