@@ -18,7 +18,8 @@
 //! | [`session`] | supervision: one actor per session, made to follow the rows | `wa`, `event`, `store` |
 //! | [`outbox`] | messages on their way: claimed in turn, within budgets, sent again under the same id until it is known | `media`, `session`, `wa`, `event`, `store` |
 //! | [`backfill`] | directories pulled anew: claimed with a lease, piece by piece | `session`, `wa`, `event`, `store` |
-//! | [`service`] | use cases: a principal and a command in, a domain value or an error out | `outbox`, `media`, `session`, `webhook`, `wa` (the sender of a live session), `event`, `store` |
+//! | [`backup`] | encrypted backups: decrypted, checked, merged batch by batch | `store` |
+//! | [`service`] | use cases: a principal and a command in, a domain value or an error out | `outbox`, `session`, `webhook`, `media`, `backup`, `wa` (the sender of a live session), `event`, `store` |
 //! | [`api`] | the gRPC edge: layers, authentication, errors, conversion | `service`, `proto` |
 //! | [`rest`] | the HTTP edge, derived from the descriptors; knows no nouns of ours | `api`, `proto` |
 //! | [`console`] | the embedded web pages | `service` |
@@ -30,6 +31,7 @@
 pub mod api;
 pub mod app;
 pub mod backfill;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod console;

@@ -33,6 +33,7 @@
 mod crowd;
 pub mod docs;
 mod file;
+mod form;
 mod json;
 pub mod openapi;
 mod plan;
@@ -87,6 +88,8 @@ enum Carries {
     Messages,
     /// A file in, as this field of a stream's messages; JSON out.
     Upload(u32),
+    /// A form in, whose parts are fields of a stream's messages; JSON out.
+    Form,
     /// A file out.
     Download,
 }
@@ -167,6 +170,9 @@ impl Rest {
         if let Carries::Upload(chunk) = route.carries {
             let (query, headers) = (parts.uri.query().unwrap_or_default(), parts.headers);
             return self.upload(route, chunk, &captures, query, headers, body, (checked, id)).await;
+        }
+        if route.carries == Carries::Form {
+            return self.form(route, &captures, parts.headers, body, (checked, id)).await;
         }
         let body = read(body, &parts.headers).await?;
         let given = Given {
@@ -308,7 +314,8 @@ fn bind(table: &mut Table<Binding>, planner: &mut Planner, method: &MethodDescri
         }
     };
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-    let route = Route { method: path.parse()?, request, reply, takes_body: rule.body, carries, success: rule.success, qr, variables };
+    let route =
+        Route { method: path.parse()?, request, reply, takes_body: rule.body, carries, success: rule.success, qr, variables };
     let conflict = || format!("{} {} is bound twice", rule.method, rule.template);
     if let Some(binding) = table.same(&rule.method, &template) {
         let place = if method.is_server_streaming() { &mut binding.streaming } else { &mut binding.unary };
@@ -326,10 +333,9 @@ fn bind(table: &mut Table<Binding>, planner: &mut Planner, method: &MethodDescri
 /// What goes over HTTP when the method is called.
 fn carries(method: &MethodDescriptor) -> anyhow::Result<Carries> {
     if method.is_client_streaming() {
-        let chunk = method.input().get_field_by_name("chunk").filter(|field| field.kind() == prost_reflect::Kind::Bytes);
-        let chunk = chunk.context("a client stream over HTTP needs a field `chunk` of bytes")?;
         ensure!(!method.is_server_streaming(), "streams in both directions cannot be called over HTTP");
-        return Ok(Carries::Upload(chunk.number()));
+        let chunk = method.input().get_field_by_name("chunk").filter(|field| field.kind() == prost_reflect::Kind::Bytes);
+        return Ok(chunk.map_or(Carries::Form, |chunk| Carries::Upload(chunk.number())));
     }
     Ok(if method.output().full_name() == file::PIECE { Carries::Download } else { Carries::Messages })
 }

@@ -10,7 +10,8 @@ macro_rules! columns {
     () => {
         "id, organization_id, gateway_id, created_by_user, label, auto_read, presence_typing, rate_per_min, rate_per_hour, desired, \
          generation, status, status_reason, status_since, status_until, phone_number, wa_jid, wa_lid, is_admin, last_connected_at, \
-         created_at, updated_at, ignore_status, ignore_groups, ignore_channels, ignore_broadcast, metadata, status_data, new_contacts_per_day, warm_up_days, restricted_until, attached_at"
+         created_at, updated_at, ignore_status, ignore_groups, ignore_channels, ignore_broadcast, metadata, status_data, \
+         auto_reject_calls, new_contacts_per_day, warm_up_days, restricted_until, attached_at"
     };
 }
 
@@ -32,12 +33,13 @@ fn read(row: &Row) -> Result<Session> {
             label: row.get(4)?,
             auto_read: row.get(5)?,
             presence_typing: row.get(6)?,
+            auto_reject_calls: row.get(28)?,
             rate_per_min: rate(7)?,
             rate_per_hour: rate(8)?,
             ignore: Ignore { status: row.get(22)?, groups: row.get(23)?, channels: row.get(24)?, broadcast: row.get(25)? },
             metadata: read_metadata(row, 26)?,
-            new_contacts_per_day: rate(28)?,
-            warm_up_days: rate(29)?,
+            new_contacts_per_day: rate(29)?,
+            warm_up_days: rate(30)?,
         },
         desired: row.word(9, Desired::from_word)?,
         generation: row.get(10)?,
@@ -53,8 +55,8 @@ fn read(row: &Row) -> Result<Session> {
         last_connected_at: row.get(19)?,
         created_at: row.get(20)?,
         updated_at: row.get(21)?,
-        restricted_until: row.get(30)?,
-        attached_at: row.get(31)?,
+        restricted_until: row.get(31)?,
+        attached_at: row.get(32)?,
     })
 }
 
@@ -94,7 +96,7 @@ impl Db {
             ", idempotency_hash FROM sessions WHERE organization_id = $1 AND idempotency_key = $2 AND created_at > $3"
         );
         let Some(row) = self.row(sql, args![organization, key, since]).await? else { return Ok(None) };
-        Ok(Some((read(&row)?, row.get(28)?)))
+        Ok(Some((read(&row)?, row.get(29)?)))
     }
 
     /// Every session of the organization, oldest first.
@@ -129,7 +131,7 @@ impl Tx {
             "INSERT INTO sessions (",
             columns!(),
             ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-                     $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)"
+                     $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)"
         );
         let metadata = metadata_text(&session.settings.metadata)?;
         let (settings, state, account) = (&session.settings, &session.state, session.account.as_ref());
@@ -162,6 +164,7 @@ impl Tx {
             settings.ignore.broadcast,
             &metadata,
             &state.data,
+            settings.auto_reject_calls,
             settings.new_contacts_per_day,
             settings.warm_up_days,
             session.restricted_until,
@@ -195,7 +198,7 @@ impl Tx {
         let sql = concat!(
             "UPDATE sessions SET label = $3, auto_read = $4, presence_typing = $5, rate_per_min = $6, rate_per_hour = $7,
                     updated_at = $8, ignore_status = $9, ignore_groups = $10, ignore_channels = $11, ignore_broadcast = $12,
-                    metadata = $13, new_contacts_per_day = $14, warm_up_days = $15
+                    metadata = $13, auto_reject_calls = $14, new_contacts_per_day = $15, warm_up_days = $16
              WHERE organization_id = $1 AND id = $2 RETURNING ",
             columns!()
         );
@@ -214,6 +217,7 @@ impl Tx {
             settings.ignore.channels,
             settings.ignore.broadcast,
             &metadata,
+            settings.auto_reject_calls,
             settings.new_contacts_per_day,
             settings.warm_up_days,
         ];

@@ -11,27 +11,24 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
-use waproto::whatsapp as wa;
 use wacore::types::events::{Event, EventHandler, EventInterest, EventKind, InboundMessage, Subscription};
 use whatsapp_rust::client::Client;
 use whatsapp_rust::pair_code::{PairCodeOptions, PairCodeRejection};
-use whatsapp_rust::send::SendOptions;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::transport::TokioWebSocketTransportFactory;
 use whatsapp_rust::{InboundDurabilityHook, TokioRuntime};
 
+use super::attention::{Attention, Ringing};
 use super::device::DeviceStore;
 use super::endpoint::{Endpoint, Mismatch};
-use super::failure::Unsent;
 use super::http::Http;
 use super::normalize::{self, Inbound, Origin};
 use super::queries::Queries;
-use super::outgoing::{Operation, Target};
 use super::{outgoing, passkey};
-use crate::domain::clock::Time;
+use crate::domain::clock::{Ambient, Time};
 use crate::domain::jid::Address;
+use crate::domain::label::LabelNews;
 use crate::domain::message::{MessageStatus, Receipt};
-use crate::domain::outbox::Draft;
 use crate::domain::session::Account;
 
 /// How many signals may wait for the session's actor. Beyond that receipts are dropped (WhatsApp repeats none of them) and counted in
@@ -100,6 +97,10 @@ pub enum Signal {
     Stored(Vec<Inbound>),
     /// Messages that do not take the way of [`Commit`]: channels' and those recovered from the phone.
     Messages(Vec<Inbound>),
+    /// Somebody calls.
+    Ringing(Ringing),
+    /// What became of the account's labels.
+    Label(LabelNews),
     /// A message that could not be decrypted; the library asks for it again.
     Undecryptable {
         /// WhatsApp's id.
@@ -168,7 +169,7 @@ pub enum CodeError {
 pub struct Connection {
     sender: Sender,
     run: AbortOnDropHandle<()>,
-    _subscription: Subscription,
+    _subscriptions: [Subscription; 2],
 }
 
 /// The part of a connection that sends; cheap to clone, usable by many callers; useless once the connection is gone.
@@ -177,6 +178,7 @@ pub struct Sender {
     pub(super) client: Arc<Client>,
     waiters: Waiters,
     queries: Queries,
+    attention: Attention,
 }
 
 type Waiters = Arc<Mutex<HashMap<String, oneshot::Sender<Ack>>>>;
@@ -187,6 +189,7 @@ impl Connection {
         endpoint: &Endpoint,
         store: DeviceStore,
         commit: Commit,
+        ambient: Ambient,
     ) -> Result<(Self, mpsc::Receiver<Signal>), OpenError> {
         let manager = Arc::new(PersistenceManager::new(Arc::new(store)).await?);
         endpoint.prepare(&manager).await?;
@@ -211,10 +214,13 @@ impl Connection {
         }
         let client = Box::pin(builder.build()).await?.into_client();
         let waiters = Waiters::default();
-        let subscription = client.subscribe(Tap::interest(), Arc::new(Tap { signals, waiters: waiters.clone() }));
+        let attention = Attention::new(ambient);
+        let heard = attention.listen(&client, signals.clone());
+        let tapped = client.subscribe(Tap::interest(), Arc::new(Tap { signals, waiters: waiters.clone() }));
         let running = client.clone();
         let run = AbortOnDropHandle::new(tokio::spawn(async move { Box::pin(running.run()).await }));
-        Ok((Self { sender: Sender { client, waiters, queries: Queries::default() }, run, _subscription: subscription }, receiver))
+        let sender = Sender { client, waiters, queries: Queries::default(), attention };
+        Ok((Self { sender, run, _subscriptions: [heard, tapped] }, receiver))
     }
 
     /// The part that sends.
@@ -290,61 +296,29 @@ impl Sender {
         &self.queries
     }
 
+    /// What WhatsApp has told this connection in passing.
+    pub fn attention(&self) -> &Attention {
+        &self.attention
+    }
+
     /// Whether the client is connected and logged in now.
     pub fn is_online(&self) -> bool {
         self.client.is_connected() && self.client.is_logged_in()
     }
 
-    /// Sends a draft under the given id and waits for the server's answer; `None` when it did not answer within `limit`. Sending the
-    /// same id again is harmless: recipients show one message.
-    pub async fn send(&self, to: &Address, wa_message_id: &str, draft: &Draft, limit: Duration) -> Result<Option<Ack>, Unsent> {
-        self.send_message(to, wa_message_id, outgoing::message(draft, to), limit).await
-    }
-
-    /// Does something to a message; otherwise like [`Sender::send`].
-    pub async fn operate(
+    /// Runs what gives a message to WhatsApp, and waits for the server's answer to it; `None` when it did not answer within `limit`.
+    pub(super) async fn answered<E>(
         &self,
-        target: &Target,
-        operation: &Operation,
         wa_message_id: &str,
-        now: Time,
         limit: Duration,
-    ) -> Result<Option<Ack>, Unsent> {
-        self.send_message(&target.chat, wa_message_id, outgoing::operation(target, operation, now), limit).await
-    }
-
-    /// Marks a message with a star, or takes the star away, on all of the account's devices.
-    pub async fn star(&self, target: &Target, starred: bool) -> anyhow::Result<()> {
-        let chat = outgoing::jid(&target.chat);
-        let sender = target.group_sender().map(outgoing::jid);
-        let (id, actions) = (&target.wa_message_id, self.client.chat_actions());
-        match starred {
-            true => Box::pin(actions.star_message(&chat, sender.as_ref(), id, target.from_me)).await?,
-            false => Box::pin(actions.unstar_message(&chat, sender.as_ref(), id, target.from_me)).await?,
-        }
-        Ok(())
-    }
-
-    /// Tells the sender that a message was played.
-    pub async fn mark_played(&self, target: &Target) -> anyhow::Result<()> {
-        let sender = target.group_sender().map(outgoing::jid);
-        self.client.mark_as_played(&outgoing::jid(&target.chat), sender.as_ref(), &[&target.wa_message_id]).await
-    }
-
-    pub(super) async fn send_message(
-        &self,
-        to: &Address,
-        wa_message_id: &str,
-        message: wa::Message,
-        limit: Duration,
-    ) -> Result<Option<Ack>, Unsent> {
+        sending: impl Future<Output = Result<(), E>>,
+    ) -> Result<Option<Ack>, E> {
         let (waiter, answer) = oneshot::channel();
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner).insert(wa_message_id.to_owned(), waiter);
         // However this call ends, nobody waits afterwards.
         let _forget = Forget { waiters: self.waiters.clone(), id: wa_message_id.to_owned() };
-        let options = SendOptions::default().with_message_id(wa_message_id);
         let work = async {
-            Box::pin(self.client.send_message_with_options(outgoing::jid(to), message, options)).await?;
+            sending.await?;
             Ok(answer.await.ok())
         };
         tokio::time::timeout(limit, work).await.unwrap_or(Ok(None))

@@ -23,9 +23,8 @@ pub(super) fn responses() -> Map<String, Value> {
     let content = json!({"*/*": {"schema": {"type": "string", "format": "binary"}}});
     let headers = |more: &[(&str, &str)]| {
         let all = [("ETag", "The file's tag."), ("Content-Disposition", "To be saved, and under which name.")];
-        let header = |(name, text): &(&str, &str)| {
-            ((*name).to_owned(), json!({"description": text, "schema": {"type": "string"}}))
-        };
+        let header =
+            |(name, text): &(&str, &str)| ((*name).to_owned(), json!({"description": text, "schema": {"type": "string"}}));
         all.iter().chain(more).map(header).collect::<Map<String, Value>>()
     };
     let range = ("Content-Range", "Where the part lies, such as `bytes 0-99/1000`.");
