@@ -31,6 +31,7 @@ use crate::egress;
 use crate::event::EventLog;
 use crate::event::hub::Hub;
 use crate::lifecycle::Lifecycle;
+use crate::outbox::{self, Outbox};
 use crate::proto;
 use crate::proto::gateway::admin_service_server::AdminServiceServer;
 use crate::proto::gateway::api_key_service_server::ApiKeyServiceServer;
@@ -162,11 +163,20 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         gateway: gateway.clone(),
         ambient: ambient.clone(),
     };
+    let outbox = Outbox::new(outbox::Parts {
+        db: db.clone(),
+        log: log.clone(),
+        files: media.files.clone(),
+        supervisor: supervisor.clone(),
+        gateway: gateway.clone(),
+        ambient: ambient.clone(),
+    });
     let service = Service::new(Parts {
         db: db.clone(),
         log: log.clone(),
         hub,
         supervisor: supervisor.clone(),
+        outbox: outbox.clone(),
         media,
         webhooks: Webhooks { cipher, sender },
         imports: account::imports(&config.data_dir),
@@ -204,6 +214,11 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     account::start_imports(lifecycle, &db, account::imports(&config.data_dir), &config.gateway_id, &ambient);
     lifecycle.spawn_vital("backfills", async move {
         backfills.run(draining).await;
+        Ok(())
+    });
+    let draining = lifecycle.draining();
+    lifecycle.spawn_vital("outbox", async move {
+        outbox.run(draining).await;
         Ok(())
     });
     let draining = lifecycle.draining();

@@ -2,16 +2,14 @@
 
 use tonic::{Request, Response, Status};
 
-use super::convert::message::{sent, told};
+use super::convert::message::{delivery, outgoing, sent, told};
 use super::principal;
 use super::status::to_status;
 use crate::domain::ids::SessionId;
-use crate::error::Error;
 use crate::proto::gateway::message_service_server::MessageService;
-use crate::proto::gateway::send_message_request::Content;
-use crate::proto::gateway::{GetMessageRequest, Message, MessageType, SendMessageRequest, SendResult};
+use crate::proto::gateway::{GetMessageRequest, Message, SendMessageRequest, SendResult};
 use crate::service::Service;
-use crate::service::message::NewText;
+use crate::service::message::SendOptions;
 
 /// The gRPC face of messages.
 #[derive(Clone)]
@@ -21,22 +19,22 @@ pub struct Messages(pub Service);
 impl MessageService for Messages {
     async fn send_message(&self, request: Request<SendMessageRequest>) -> Result<Response<SendResult>, Status> {
         let caller = principal(&request)?;
-        let SendMessageRequest { session, r#type, to, idempotency_key, content } = request.into_inner();
-        let text = match (MessageType::try_from(r#type), content) {
-            (Ok(MessageType::Text), Some(Content::Text(text))) => text,
-            (Ok(MessageType::Text), None) => return Err(to_status(Error::field("text", "missing; a text message needs a text"))),
-            (Ok(MessageType::Unspecified) | Err(_), _) => {
-                return Err(to_status(Error::field("type", "missing or unknown; one of: text")));
-            }
-        };
-        let new = NewText { to, text, idempotency_key: Some(idempotency_key).filter(|key| !key.is_empty()) };
-        let result = Box::pin(self.0.send_text(&caller, &SessionId::new(session), new)).await.map_err(to_status)?;
-        Ok(Response::new(sent(result)))
+        let mut request = request.into_inner();
+        let idempotency_key = Some(std::mem::take(&mut request.idempotency_key)).filter(|key| !key.is_empty());
+        let options = SendOptions { idempotency_key, detached: request.r#async };
+        let session = SessionId::new(std::mem::take(&mut request.session));
+        let new = outgoing(request);
+        let result = Box::pin(self.0.send_message(&caller, &session, &new, options)).await.map_err(to_status)?;
+        Ok(sent(result))
     }
 
     async fn get_message(&self, request: Request<GetMessageRequest>) -> Result<Response<Message>, Status> {
+        let caller = principal(&request)?;
         let GetMessageRequest { session, mid } = request.get_ref();
-        let found = self.0.message_detail(&principal(&request)?, &SessionId::new(session), mid).await.map_err(to_status)?;
-        Ok(Response::new(told(&found.message, &found.reactions, &found.votes)))
+        let session = SessionId::new(session);
+        let found = self.0.message_detail(&caller, &session, mid).await.map_err(to_status)?;
+        let progress = self.0.message_progress(&caller, &session, &found.message.id).await.map_err(to_status)?;
+        let told = told(&found.message, &found.reactions, &found.votes);
+        Ok(Response::new(Message { delivery: progress.map(|item| delivery(&item)), ..told }))
     }
 }

@@ -23,6 +23,7 @@ pub mod labels;
 pub mod layers;
 pub mod login;
 pub mod media;
+pub mod message_actions;
 pub mod messages;
 pub mod pairing;
 pub mod presence;

@@ -65,6 +65,8 @@ impl SessionService for Sessions {
             auto_download: it.auto_download,
             rate_per_min: it.rate_per_min,
             rate_per_hour: it.rate_per_hour,
+            new_contacts_per_day: it.new_contacts_per_day,
+            warm_up_days: it.warm_up_days,
             ignore: IgnorePatch {
                 status: it.ignore_status,
                 groups: it.ignore_groups,

@@ -8,6 +8,7 @@ use crate::api::contacts::Contacts;
 use crate::api::group_members::GroupMembers;
 use crate::api::groups::Groups;
 use crate::api::media::Files;
+use crate::api::message_actions::MessageActions;
 use crate::domain::clock::Ambient;
 use crate::proto::gateway::backfill_service_server::BackfillServiceServer;
 use crate::proto::gateway::chat_service_server::ChatServiceServer;
@@ -16,9 +17,10 @@ use crate::proto::gateway::contact_service_server::ContactServiceServer;
 use crate::proto::gateway::group_member_service_server::GroupMemberServiceServer;
 use crate::proto::gateway::group_service_server::GroupServiceServer;
 use crate::proto::gateway::media_service_server::MediaServiceServer;
+use crate::proto::gateway::message_action_service_server::MessageActionServiceServer;
 use crate::service::Service;
 
-/// Adds chats, contacts, groups, communities, backfills and files.
+/// Adds chats, contacts, groups, communities, backfills, files and what is done to messages.
 pub(super) fn services(routes: Routes, service: &Service, ambient: &Ambient) -> Routes {
     let backfills = Backfills { service: service.clone(), ambient: ambient.clone() };
     routes
@@ -28,5 +30,6 @@ pub(super) fn services(routes: Routes, service: &Service, ambient: &Ambient) -> 
         .add_service(GroupMemberServiceServer::new(GroupMembers(service.clone())))
         .add_service(CommunityServiceServer::new(Groups(service.clone())))
         .add_service(BackfillServiceServer::new(backfills))
+        .add_service(MessageActionServiceServer::new(MessageActions(service.clone())))
         .add_service(MediaServiceServer::new(Files::new(service.clone(), ambient.clone())))
 }

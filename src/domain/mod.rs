@@ -19,6 +19,8 @@ pub mod login;
 pub mod media;
 pub mod message;
 pub mod network;
+pub mod outbox;
+pub mod outgoing;
 pub mod pairing_link;
 pub mod payload;
 pub mod presence;

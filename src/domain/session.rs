@@ -100,6 +100,8 @@ pub enum Reason {
     Replaced,
     /// WhatsApp has banned the number for a time.
     Banned,
+    /// Connected; WhatsApp lets the number begin no conversations for a time. Answers go on.
+    Restricted,
     /// WhatsApp no longer accepts this client's version.
     ClientOutdated,
     /// Nobody scanned any of the codes.
@@ -137,6 +139,7 @@ words!(Reason:
     Reconnecting = "reconnecting",
     Replaced = "replaced",
     Banned = "banned",
+    Restricted = "restricted",
     ClientOutdated = "client_outdated",
     QrExhausted = "qr_exhausted",
     ConnectTimeout = "connect_timeout",
@@ -167,6 +170,7 @@ impl Reason {
             Self::Reconnecting => "the connection was lost and is being made anew",
             Self::Replaced => "another connection uses this device; stop it there, then restart here",
             Self::Banned => "WhatsApp has banned the number for a time",
+            Self::Restricted => "WhatsApp lets the number begin no conversations for a time; answers go on",
             Self::ClientOutdated => "WhatsApp no longer accepts this client's version; update the gateway",
             Self::QrExhausted => "nobody scanned any of the QR codes; start again for new ones",
             Self::ConnectTimeout => "no connection to WhatsApp within the time limit",
@@ -240,6 +244,10 @@ pub struct Settings {
     pub ignore: Ignore,
     /// Words of the owner's own.
     pub metadata: Metadata,
+    /// People without an earlier conversation who may be written to in a day; 0 for any number.
+    pub new_contacts_per_day: i32,
+    /// Days over which a freshly attached number comes to that.
+    pub warm_up_days: i32,
 }
 
 impl Default for Settings {
@@ -254,6 +262,8 @@ impl Default for Settings {
             rate_per_hour: 600,
             ignore: Ignore::default(),
             metadata: Metadata::new(),
+            new_contacts_per_day: 0,
+            warm_up_days: 0,
         }
     }
 }
@@ -337,6 +347,10 @@ pub struct Session {
     pub is_admin: bool,
     /// When it last became `working`.
     pub last_connected_at: Option<Time>,
+    /// Until when WhatsApp lets the number begin no conversations.
+    pub restricted_until: Option<Time>,
+    /// When the number that is attached was attached.
+    pub attached_at: Option<Time>,
     /// When it was created.
     pub created_at: Time,
     /// When its settings or its status last changed.

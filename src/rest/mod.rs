@@ -65,6 +65,7 @@ use tonic::{Status, client};
 
 use crate::api::guard::Checked;
 use crate::api::layers::{BODY_LIMIT, Calls, RequestId};
+use crate::api::convert::HTTP_STATUS;
 use crate::error::{Code, Error};
 use crate::rest::plan::{Kind, Planner, Plans};
 use crate::rest::qr::Form;
@@ -199,7 +200,10 @@ impl Rest {
             let format = asked_for.unwrap_or(Format::Lines);
             return Ok(stream::respond(self.plans.clone(), route.reply, format, id.clone(), items));
         }
-        let reply = client.unary(call, route.method.clone(), Identity).await?.into_inner();
+        let reply = client.unary(call, route.method.clone(), Identity).await?;
+        let asked = reply.metadata().get(HTTP_STATUS).and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok());
+        let success = asked.filter(StatusCode::is_success).unwrap_or(route.success);
+        let reply = reply.into_inner();
         if route.success == StatusCode::NO_CONTENT {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = route.success;
@@ -209,14 +213,14 @@ impl Rest {
             let text = text_field(&reply, number).ok_or_else(malformed)?;
             return Ok(content(route.success, form.content_type(), form.draw(text)?));
         }
-        self.written(route, &reply)
+        self.written(route, success, &reply)
     }
 
     /// A reply as JSON.
-    fn written(&self, route: &Route, reply: &[u8]) -> Result<Response<Body>, Failure> {
+    fn written(&self, route: &Route, success: StatusCode, reply: &[u8]) -> Result<Response<Body>, Failure> {
         let mut json = Vec::with_capacity(reply.len() * 2 + 64);
         write(&self.plans, route.reply, reply, &mut json).ok_or_else(malformed)?;
-        Ok(content(route.success, "application/json", json))
+        Ok(content(success, "application/json", json))
     }
 
     /// Calls a method that takes a file; see `file.rs`.
@@ -274,7 +278,7 @@ impl Rest {
             async move { Ok(client.client_streaming(call, method, Identity).await?.into_inner()) }
         });
         let reply = Box::pin(reply).await?;
-        self.written(route, &reply)
+        self.written(route, route.success, &reply)
     }
 }
 

@@ -62,7 +62,7 @@ impl Options {
             "*" => true,
             other => bail!("{name}: body {other:?} is not supported, only \"*\" or none"),
         };
-        ensure!(!(body && matches!(verb, Method::GET | Method::DELETE)), "{name}: {verb} with a body is not supported");
+        ensure!(!(body && verb == Method::GET), "{name}: {verb} with a body is not supported");
         let declared = options.get_extension(&self.success_code).as_u32().unwrap_or(0);
         let success = match u16::try_from(declared)? {
             0 if method.output().full_name() == "google.protobuf.Empty" => StatusCode::NO_CONTENT,

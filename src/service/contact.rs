@@ -10,12 +10,10 @@ use crate::domain::jid::{Address, Kind, phone_digits};
 use crate::domain::principal::{Capability, Principal};
 use crate::domain::session::Session;
 use crate::error::{Code, Error, Result};
+use crate::outbox::check;
 
 /// How long a caller waits for its turn to ask WhatsApp.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long WhatsApp's word about a number is remembered.
-const CHECK_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// How many numbers one call may ask for.
 const MOST_PHONES: usize = 100;
@@ -94,46 +92,14 @@ impl Service {
         if phones.is_empty() || phones.len() > MOST_PHONES {
             return Err(Error::field(field, format!("takes 1 to {MOST_PHONES} numbers")));
         }
-        let (db, now) = (&self.0.db, self.0.ambient.now());
-        let mut answers = Vec::with_capacity(phones.len());
-        let mut missing = Vec::new();
+        let mut numbers = Vec::with_capacity(phones.len());
         for (at, phone) in phones.iter().enumerate() {
             let field = if phones.len() > 1 { format!("{field}[{at}]") } else { field.to_owned() };
-            let digits = phone_digits(&field, phone)?;
-            let known = db.contact_check(id, &digits, now.minus(CHECK_LIFE)).await?;
-            if known.is_none() && !missing.contains(&digits) {
-                missing.push(digits.clone());
-            }
-            answers.push((phone, digits, known.and_then(|(_, jid)| jid)));
+            numbers.push(phone_digits(&field, phone)?);
         }
-        if !missing.is_empty() {
-            let sender = self.online(&session)?;
-            let checked = sender.ask(PATIENCE, sender.check_phones(&missing)).await?;
-            let mut tx = db.begin().await?;
-            for digits in &missing {
-                let found = checked.iter().find(|one| one.registered && one.phone == *digits);
-                let phone_jid = Address::phone(digits).to_string();
-                if let Some(found) = found {
-                    let names = Names { business: found.business_name.clone(), ..Names::default() };
-                    let addresses = [Some(phone_jid.as_str()), found.lid.as_deref()];
-                    // Being asked for makes nobody a contact; but whoever is one, or becomes one, has a LID from now on.
-                    if let Some(seen) = Seen::new(addresses.into_iter().flatten(), names, None)
-                        && (found.lid.is_some() || tx.identity(id, &phone_jid).await?.is_some())
-                    {
-                        tx.learn_one(id, &seen, now).await?;
-                    }
-                }
-                tx.remember_check(id, digits, found.map(|_| phone_jid.as_str()), now).await?;
-            }
-            tx.commit().await?;
-            for (_, digits, jid) in &mut answers {
-                if missing.contains(digits) {
-                    let found = checked.iter().any(|one| one.registered && one.phone == *digits);
-                    *jid = found.then(|| Address::phone(digits.as_str()).to_string());
-                }
-            }
-        }
-        Ok(answers.into_iter().map(|(query, _, jid)| OnWhatsApp { query: query.clone(), jid }).collect())
+        let found = check::registered(&self.0.db, id, &numbers, self.0.ambient.now(), || self.online(&session)).await?;
+        let answer = |(query, digits): (&String, &String)| OnWhatsApp { query: query.clone(), jid: found.get(digits).cloned().flatten() };
+        Ok(phones.iter().zip(&numbers).map(answer).collect())
     }
 
     /// What a person tells about itself.

@@ -16,6 +16,7 @@ mod key_cache;
 pub mod label;
 pub mod media;
 pub mod message;
+pub mod message_action;
 pub mod pairing;
 pub mod pairing_link;
 pub mod passkey;
@@ -34,6 +35,7 @@ use crate::domain::clock::Ambient;
 use crate::domain::ids::GatewayId;
 use crate::event::EventLog;
 use crate::event::hub::Hub;
+use crate::outbox::Outbox;
 use crate::session::Supervisor;
 use crate::store::Db;
 
@@ -53,6 +55,8 @@ pub struct Parts {
     pub hub: Hub,
     /// The running sessions.
     pub supervisor: Supervisor,
+    /// Messages on their way.
+    pub outbox: Outbox,
     /// What files need.
     pub media: media::Rooms,
     /// What webhooks need.

@@ -96,6 +96,10 @@ pub struct SettingsPatch {
     pub ignore: IgnorePatch,
     /// Entries to set; those with an empty text are removed.
     pub metadata: Metadata,
+    /// People without an earlier conversation in a day; 0 for any number.
+    pub new_contacts_per_day: Option<i32>,
+    /// Days over which a freshly attached number comes to that.
+    pub warm_up_days: Option<i32>,
 }
 
 impl Service {
@@ -171,6 +175,8 @@ impl Service {
             rate_per_hour: patch.rate_per_hour.unwrap_or(old.rate_per_hour),
             ignore: patch.ignore.applied(old.ignore),
             metadata: merged(&old.metadata, patch.metadata)?,
+            new_contacts_per_day: patch.new_contacts_per_day.unwrap_or(old.new_contacts_per_day),
+            warm_up_days: patch.warm_up_days.unwrap_or(old.warm_up_days),
         };
         let row = tx.update_settings(&caller.organization, id, &settings, now).await?;
         tx.commit().await?;
@@ -312,6 +318,8 @@ fn draft(caller: &Principal, new: NewSession, gateway: GatewayId, ambient: &Ambi
         account: None,
         is_admin: false,
         last_connected_at: None,
+        restricted_until: None,
+        attached_at: None,
         created_at: now,
         updated_at: now,
     })

@@ -23,7 +23,7 @@ use crate::error::Result;
 use crate::wa::attention::Ringing;
 use crate::wa::connection::{OpenError, Signal};
 use crate::wa::device::DeviceStore;
-use crate::wa::{Connection, outgoing};
+use crate::wa::Connection;
 
 /// How many small errands (read receipts, resends) may run beside the loop; more are left out.
 const ERRANDS: usize = 32;
@@ -36,6 +36,8 @@ pub enum Command {
     ShowCode(Code),
     /// The passkey's proof was given to WhatsApp.
     PasskeySent,
+    /// WhatsApp lets the number begin no conversations until then.
+    Restricted(Time),
 }
 
 /// One session's loop.
@@ -176,6 +178,11 @@ impl Actor {
                         }
                     },
                     Command::PasskeySent => {},
+                    Command::Restricted(until) => {
+                        if timer.phase == Phase::Online && !self.show(self.connected(Some(until))).await? {
+                            return Ok(Outcome::Fenced);
+                        }
+                    },
                 },
                 Some(signal) = signals.recv() => {
                     if let Some(outcome) = self.on_signal(connection, signal, &mut timer, memory).await? {
@@ -209,6 +216,13 @@ impl Actor {
                     if timer.phase == Phase::Online && timer.elapsed() > STABLE {
                         memory.backoff.reset();
                         self.recorder.health(memory.health.well()).await?;
+                    }
+                    let shown = self.live.borrow().state.clone();
+                    if shown.reason == Reason::Restricted && shown.until.is_some_and(|until| until <= self.now()) {
+                        let state = self.connected(None);
+                        if !self.show(state).await? {
+                            return Ok(Outcome::Fenced);
+                        }
                     }
                     if connection.is_saver_halted() {
                         self.recorder.health(memory.health.trouble(Problem::SaverHalted, self.now())).await?;
@@ -319,7 +333,8 @@ impl Actor {
     async fn online(&mut self, connection: &Connection, timer: &mut Timer, memory: &mut Memory) -> Result<Option<Outcome>> {
         *timer = Timer::enter(Phase::Online);
         memory.troubled_since = None;
-        let state = State::new(Status::Working, Reason::Connected, self.now());
+        let row = self.context.db.session_by_id(&self.session).await?;
+        let state = self.connected(row.and_then(|row| row.restricted_until));
         // A crash may have come between the device's own record of the pairing and the row's.
         let written = match connection.account() {
             Some(account) => self.recorder.paired(&account, state.clone()).await?,
@@ -329,37 +344,17 @@ impl Actor {
         if written == Written::Fenced {
             return Ok(Some(Outcome::Fenced));
         }
-        self.resend(connection, memory).await?;
         self.digest_history(memory);
         Ok(None)
     }
 
-    /// Sends again, under the same ids, what was stored and of which WhatsApp has not said that it has it.
-    async fn resend(&self, connection: &Connection, memory: &mut Memory) -> Result<()> {
-        let pending = self.context.db.pending_messages(&self.session).await?;
-        let (sender, recorder, ambient, session) =
-            (connection.sender(), self.recorder.clone(), self.context.ambient.clone(), self.session.clone());
-        memory.errands.spawn(async move {
-            for message in pending {
-                let (Some(text), Some(to)) = (&message.body, outgoing::address(&message.chat_jid)) else { continue };
-                if sender.awaits(&message.wa_message_id) {
-                    continue;
-                }
-                let ack = sender.send_text(&to, &message.wa_message_id, text, Duration::from_secs(20)).await;
-                let recorded = match ack {
-                    Ok(Some(ack)) => recorder.receipt(&ack.into_receipt(ambient.now())).await,
-                    Ok(None) => Ok(()),
-                    Err(e) => {
-                        tracing::warn!(%session, error = %e, "a stored message could not be sent yet");
-                        return;
-                    }
-                };
-                if let Err(e) = recorded {
-                    tracing::error!(%session, error = %e, "a sent message could not be recorded");
-                }
-            }
-        });
-        Ok(())
+    /// Connected, and whether the number may begin conversations.
+    fn connected(&self, restricted_until: Option<Time>) -> State {
+        let now = self.now();
+        match restricted_until.filter(|until| *until > now) {
+            Some(until) => State { until: Some(until), ..State::new(Status::Working, Reason::Restricted, now) },
+            None => State::new(Status::Working, Reason::Connected, now),
+        }
     }
 
     /// Stores and tells what happened beside messages.

@@ -86,7 +86,7 @@ impl Recorder {
         if let Some(account) = account {
             recording.tx.set_account(&self.session, account, now).await?;
         }
-        if state.status == Status::Working && state.reason == Reason::Connected {
+        if state.status == Status::Working && matches!(state.reason, Reason::Connected | Reason::Restricted) {
             recording.tx.set_last_connected(&self.session, now).await?;
             recording.tx.end_pairing_links(&self.session, now).await?;
         }

@@ -163,6 +163,10 @@ impl Tx {
             return Ok(changed);
         }
         for wa_ids in wa_ids.chunks(256) {
+            // Before the messages themselves: whoever touches both takes them in this order, so that none waits for the other.
+            if status != MessageStatus::Failed && status != MessageStatus::Pending {
+                self.reconcile_outbox(session, wa_ids, now).await?;
+            }
             let mut args = args![session, status.word(), error, now].to_vec();
             let ids = one_of(&mut args, wa_ids.iter().map(Arg::from));
             let from = one_of(&mut args, from.iter().map(|old| Arg::from(old.word())));

@@ -28,6 +28,7 @@ mod message;
 mod migrate;
 mod open;
 mod organization;
+mod outbox;
 mod pairing_link;
 mod session;
 mod webhook;

@@ -11,7 +11,7 @@ macro_rules! columns {
         "id, organization_id, gateway_id, created_by_user, label, auto_read, presence_typing, rate_per_min, rate_per_hour, desired, \
          generation, status, status_reason, status_since, status_until, phone_number, wa_jid, wa_lid, is_admin, last_connected_at, \
          created_at, updated_at, ignore_status, ignore_groups, ignore_channels, ignore_broadcast, metadata, status_data, \
-         auto_reject_calls, auto_download"
+         auto_reject_calls, auto_download, new_contacts_per_day, warm_up_days, restricted_until, attached_at"
     };
 }
 
@@ -39,6 +39,8 @@ fn read(row: &Row) -> Result<Session> {
             rate_per_hour: rate(8)?,
             ignore: Ignore { status: row.get(22)?, groups: row.get(23)?, channels: row.get(24)?, broadcast: row.get(25)? },
             metadata: read_metadata(row, 26)?,
+            new_contacts_per_day: rate(30)?,
+            warm_up_days: rate(31)?,
         },
         desired: row.word(9, Desired::from_word)?,
         generation: row.get(10)?,
@@ -54,6 +56,8 @@ fn read(row: &Row) -> Result<Session> {
         last_connected_at: row.get(19)?,
         created_at: row.get(20)?,
         updated_at: row.get(21)?,
+        restricted_until: row.get(32)?,
+        attached_at: row.get(33)?,
     })
 }
 
@@ -128,7 +132,7 @@ impl Tx {
             "INSERT INTO sessions (",
             columns!(),
             ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-                     $23, $24, $25, $26, $27, $28, $29, $30)"
+                     $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)"
         );
         let metadata = metadata_text(&session.settings.metadata)?;
         let (settings, state, account) = (&session.settings, &session.state, session.account.as_ref());
@@ -163,6 +167,10 @@ impl Tx {
             &state.data,
             settings.auto_reject_calls,
             settings.auto_download,
+            settings.new_contacts_per_day,
+            settings.warm_up_days,
+            session.restricted_until,
+            session.attached_at,
         ];
         self.execute(sql, args).await.map(drop)
     }
@@ -173,6 +181,12 @@ impl Tx {
         let sql =
             concat!("UPDATE sessions SET generation = generation WHERE organization_id = $1 AND id = $2 RETURNING ", columns!());
         self.row(sql, args![organization, id]).await?.as_ref().map(read).transpose()
+    }
+
+    /// The same for supervision: any organization's.
+    pub async fn lock_session_by_id(&mut self, id: &SessionId) -> Result<Option<Session>> {
+        let sql = concat!("UPDATE sessions SET generation = generation WHERE id = $1 RETURNING ", columns!());
+        self.row(sql, args![id]).await?.as_ref().map(read).transpose()
     }
 
     /// Replaces what callers can set, and gives the session as it is then. None when the organization has no such session.
@@ -186,7 +200,7 @@ impl Tx {
         let sql = concat!(
             "UPDATE sessions SET label = $3, auto_read = $4, presence_typing = $5, rate_per_min = $6, rate_per_hour = $7,
                     updated_at = $8, ignore_status = $9, ignore_groups = $10, ignore_channels = $11, ignore_broadcast = $12,
-                    metadata = $13, auto_reject_calls = $14, auto_download = $15
+                    metadata = $13, auto_reject_calls = $14, auto_download = $15, new_contacts_per_day = $16, warm_up_days = $17
              WHERE organization_id = $1 AND id = $2 RETURNING ",
             columns!()
         );
@@ -207,6 +221,8 @@ impl Tx {
             &metadata,
             settings.auto_reject_calls,
             settings.auto_download,
+            settings.new_contacts_per_day,
+            settings.warm_up_days,
         ];
         self.row(sql, args).await?.as_ref().map(read).transpose()
     }
@@ -244,7 +260,11 @@ impl Tx {
 
     /// Attaches or detaches a WhatsApp account. An actor calls it behind a fenced [`Tx::set_state`] in the same transaction.
     pub async fn set_account(&mut self, id: &SessionId, account: Option<&Account>, now: Time) -> Result<bool> {
-        let sql = "UPDATE sessions SET phone_number = $2, wa_jid = $3, wa_lid = $4, updated_at = $5 WHERE id = $1";
+        let sql = "UPDATE sessions SET phone_number = $2, wa_jid = $3, wa_lid = $4, updated_at = $5,
+                          attached_at = CASE WHEN CAST($2 AS TEXT) IS NULL THEN NULL
+                                             WHEN phone_number = $2 AND attached_at IS NOT NULL THEN attached_at ELSE $5 END,
+                          restricted_until = CASE WHEN phone_number = $2 THEN restricted_until END
+                   WHERE id = $1";
         let args = args![
             id,
             account.map(|account| account.phone_number.as_str()),

@@ -13,7 +13,6 @@ use tokio_util::task::AbortOnDropHandle;
 use wacore::types::events::Subscription;
 use whatsapp_rust::client::Client;
 use whatsapp_rust::pair_code::{PairCodeOptions, PairCodeRejection};
-use whatsapp_rust::send::SendOptions;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::transport::TokioWebSocketTransportFactory;
 use whatsapp_rust::TokioRuntime;
@@ -317,22 +316,6 @@ impl Sender {
     /// Whether the client is connected and logged in now.
     pub fn is_online(&self) -> bool {
         self.client.is_connected() && self.client.is_logged_in()
-    }
-
-    /// Whether a message with this id is on its way and its answer is awaited.
-    pub fn awaits(&self, wa_message_id: &str) -> bool {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner).contains_key(wa_message_id)
-    }
-
-    /// Sends a text under the given id and waits for the server's answer; `None` when it did not answer within `limit`. Sending the
-    /// same id again is harmless: recipients show one message.
-    pub async fn send_text(&self, to: &Address, wa_message_id: &str, text: &str, limit: Duration) -> anyhow::Result<Option<Ack>> {
-        let options = SendOptions::default().with_message_id(wa_message_id);
-        let sending = async {
-            let sent = Box::pin(self.client.send_message_with_options(outgoing::jid(to), outgoing::text(text), options)).await;
-            sent.map(drop).map_err(anyhow::Error::from)
-        };
-        self.answered(wa_message_id, limit, sending).await
     }
 
     /// Runs what gives a message to WhatsApp, and waits for the server's answer to it; `None` when it did not answer within `limit`.

@@ -9,6 +9,7 @@ use whatsapp_rust::features::{
     PresenceError, ProfileError,
 };
 use whatsapp_rust::request::IqError;
+use whatsapp_rust::send::SendError;
 
 use crate::error::{Code, Error};
 
@@ -23,6 +24,28 @@ pub enum Refused {
     Changed,
     /// For another reason.
     Other(anyhow::Error),
+}
+
+/// Why a message did not leave.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsent {
+    /// It cannot be sent to this recipient; trying again does not help.
+    #[error("{0}")]
+    Refused(#[source] SendError),
+    /// The connection, or something on the way, failed; it may have left or not.
+    #[error("{0}")]
+    Broken(#[source] SendError),
+}
+
+impl From<SendError> for Unsent {
+    fn from(error: SendError) -> Self {
+        let refused = match &error {
+            SendError::InvalidRequest(_) => true,
+            SendError::Iq(IqError::ServerError { code, .. }) => (400..500).contains(code) && *code != 429,
+            _ => false,
+        };
+        if refused { Self::Refused(error) } else { Self::Broken(error) }
+    }
 }
 
 impl Refused {

@@ -32,6 +32,7 @@ pub mod outgoing;
 pub mod passkey;
 pub mod poll;
 pub mod queries;
+mod sending;
 mod tap;
 
 pub use connection::{Commit, Connection, Signal};

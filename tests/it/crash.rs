@@ -44,7 +44,7 @@ async fn fifty_kills(engine: Engine) {
     assert_eq!(kills, KILLS.iter().sum::<u32>());
 }
 
-struct World {
+pub(crate) struct World {
     folder: TempDir,
     _database: Option<TempDir>,
     database_url: String,
@@ -53,11 +53,11 @@ struct World {
     http: reqwest::Client,
     seed: u64,
     random: u64,
-    kills: u32,
+    pub(crate) kills: u32,
 }
 
 impl World {
-    async fn new(engine: Engine, seed: u64) -> Self {
+    pub(crate) async fn new(engine: Engine, seed: u64) -> Self {
         let (database, database_url) = engine.url().await;
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         Self {
@@ -74,7 +74,7 @@ impl World {
     }
 
     /// The next number below `below`, by splitmix64.
-    fn dice(&mut self, below: u64) -> u64 {
+    pub(crate) fn dice(&mut self, below: u64) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.random;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -82,7 +82,7 @@ impl World {
         (z ^ (z >> 31)) % below
     }
 
-    async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_whatsapp-gateway"))
             .args(["serve", "--sandbox"])
@@ -110,7 +110,7 @@ impl World {
     }
 
     /// SIGKILL, and up again.
-    async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -118,7 +118,7 @@ impl World {
         self.start().await;
     }
 
-    fn fail(&self, why: &str) -> ! {
+    pub(crate) fn fail(&self, why: &str) -> ! {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(60).collect();
         panic!(
@@ -130,7 +130,7 @@ impl World {
     }
 
     /// One call; `None` when there was no answer.
-    async fn call(&self, method: &str, path: &str, body: Option<&Value>, key: Option<&str>) -> Option<(u16, Value)> {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<&Value>, key: Option<&str>) -> Option<(u16, Value)> {
         let url = format!("http://127.0.0.1:{}{path}", self.ports[0]);
         let mut call = self.http.request(method.parse().unwrap(), url).bearer_auth(KEY);
         if let Some(key) = key {
@@ -146,7 +146,7 @@ impl World {
     }
 
     /// A call that must succeed with one of `wanted`; nothing is killed meanwhile.
-    async fn insist(&self, method: &str, path: &str, body: Value, wanted: &[u16]) -> Value {
+    pub(crate) async fn insist(&self, method: &str, path: &str, body: Value, wanted: &[u16]) -> Value {
         let body = (!body.is_null()).then_some(&body);
         match self.call(method, path, body, None).await {
             Some((status, value)) if wanted.contains(&status) => value,
@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    async fn until(&self, path: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, path: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         let wait = async {
             loop {
@@ -214,9 +214,14 @@ impl World {
                 }
             }
         }
-        if let Some(path) = paired {
-            return path;
+        match paired {
+            Some(path) => path,
+            None => self.pair().await,
         }
+    }
+
+    /// A session that is paired with the shop's phone; its path.
+    pub(crate) async fn pair(&self) -> String {
         let made = self.insist("POST", "/api/v1/sessions", json!({"start": true, "presenceTyping": false}), &[201]).await;
         let path = format!("/api/v1/sessions/{}", made["id"].as_str().unwrap());
         let qr = self.insist("GET", &format!("{path}/qr?wait=30"), Value::Null, &[200]).await;

@@ -12,6 +12,7 @@ mod link;
 mod media;
 mod rest;
 mod sandbox;
+mod send;
 pub(crate) mod store;
 mod support;
 mod trust;

@@ -14,7 +14,18 @@ pub mod payload;
 pub mod session;
 pub mod webhook;
 
+use tonic::Response;
+use tonic::metadata::MetadataValue;
+
 use crate::domain::clock::Time;
+
+/// The name of the metadata by which a reply asks for another HTTP status of success than its method's.
+pub const HTTP_STATUS: &str = "x-http-status";
+
+/// Marks a reply as 202 for those who call by HTTP: what was asked for is stored, and still to be done.
+pub fn accepted<T>(response: &mut Response<T>) {
+    response.metadata_mut().insert(HTTP_STATUS, MetadataValue::from_static("202"));
+}
 
 /// A moment as protobuf has it.
 pub fn timestamp(at: Time) -> prost_types::Timestamp {

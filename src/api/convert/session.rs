@@ -37,6 +37,8 @@ pub fn session(it: &Session) -> pb::Session {
         ignore_broadcast: it.settings.ignore.broadcast,
         metadata: it.settings.metadata.clone(),
         replayed: None,
+        new_contacts_per_day: it.settings.new_contacts_per_day,
+        warm_up_days: it.settings.warm_up_days,
     }
 }
 

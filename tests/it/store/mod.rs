@@ -66,6 +66,8 @@ fn new_session(id: &str, owner: &str) -> Session {
         account: None,
         is_admin: false,
         last_connected_at: None,
+        restricted_until: None,
+        attached_at: None,
         created_at: NOW,
         updated_at: NOW,
     }

@@ -31,6 +31,8 @@ async fn every_field_comes_back(db: Db) {
             rate_per_hour: 0,
             ignore: Ignore { status: true, groups: false, channels: true, broadcast: false },
             metadata: [("customer".to_owned(), "4711 \"x\"".to_owned())].into(),
+            new_contacts_per_day: 7,
+            warm_up_days: 30,
         },
         desired: Desired::Running,
         generation: 41,
@@ -133,6 +135,7 @@ async fn states_are_fenced_by_epoch_and_generation(db: Db) {
         state: working.clone(),
         account: Some(account),
         last_connected_at: Some(later(12)),
+        attached_at: Some(later(13)),
         updated_at: later(13),
         ..session
     };
