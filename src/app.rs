@@ -1,6 +1,8 @@
 //! The composition root: builds the rooms and shuts them down in order.
 
 mod directory;
+mod metrics;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,14 +13,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use crate::api::auth::Authenticator;
 use crate::api::login::{Logins, lookup};
-use crate::api::{admin, api_keys, convert, events, messages, pairing, sessions, webhooks};
+use crate::api::{admin, api_keys, convert, events, messages, pairing, realtime, sessions, webhooks};
 use crate::backfill;
 use crate::config::{Config, Network};
 use crate::console;
@@ -28,6 +29,7 @@ use crate::domain::ids::OrganizationId;
 use crate::egress;
 use crate::event::EventLog;
 use crate::event::hub::Hub;
+use crate::event::relay;
 use crate::lifecycle::Lifecycle;
 use crate::proto;
 use crate::proto::gateway::admin_service_server::AdminServiceServer;
@@ -35,13 +37,14 @@ use crate::proto::gateway::api_key_service_server::ApiKeyServiceServer;
 use crate::proto::gateway::event_service_server::EventServiceServer;
 use crate::proto::gateway::message_service_server::MessageServiceServer;
 use crate::proto::gateway::pairing_service_server::PairingServiceServer;
+use crate::proto::gateway::realtime_service_server::RealtimeServiceServer;
 use crate::proto::gateway::session_service_server::SessionServiceServer;
 use crate::proto::gateway::webhook_service_server::WebhookServiceServer;
 use crate::proto::sandbox::fault_service_server::FaultServiceServer;
 use crate::proto::sandbox::passkey_service_server::PasskeyServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
 use crate::rest::render::Renderer;
-use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
+use crate::rest::serve::{Edge, EdgeService, Limits, Ready, Scrape, serve as serve_edge};
 use crate::sandbox::control::Control;
 use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::service::audit::Audit;
@@ -59,15 +62,6 @@ const DEFAULT_ORGANIZATION: &str = "org_default";
 
 /// Where pairing links lead.
 const PAIR: &str = "/pair/";
-
-/// How often a gateway says that it lives.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// How often old events are pruned, and how many of one organization at a time.
-const PRUNE: (Duration, i64) = (Duration::from_secs(60), 1000);
-
-/// How long entries of the audit log are kept.
-const AUDIT_RETENTION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What the simulator on its own needs to know.
 #[derive(Debug)]
@@ -165,6 +159,11 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         gateway: gateway.clone(),
         ambient: ambient.clone(),
     };
+    let (relay_db, relay_hub, relay_ambient, told) = (db.clone(), hub.clone(), ambient.clone(), sessions_gone.clone());
+    lifecycle.spawn_vital("relay", async move {
+        relay::run(relay_db, relay_hub, relay_ambient, told).await;
+        Ok(())
+    });
     let service = Service::new(Parts {
         db: db.clone(),
         log,
@@ -183,8 +182,14 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     let now = ambient.now();
     let row = Gateway { id: gateway, address: config.advertise_address.clone(), started_at: now, heartbeat_at: now, sessions: 0 };
     db.heartbeat(&row).await?;
-    lifecycle.spawn_vital("heartbeat", heartbeat(db.clone(), ambient.clone(), row, lifecycle.draining()));
-    lifecycle.spawn_vital("pruner", prune(db.clone(), ambient.clone(), config.event_retention, lifecycle.draining()));
+    lifecycle.spawn_vital("heartbeat", upkeep::heartbeat(db.clone(), ambient.clone(), row, lifecycle.draining()));
+    let pruner = upkeep::Pruner {
+        db: db.clone(),
+        ambient: ambient.clone(),
+        age: config.event_retention,
+        rows: config.event_retention_rows,
+    };
+    lifecycle.spawn_vital("pruner", pruner.run(lifecycle.draining()));
     let draining = lifecycle.draining();
     lifecycle.spawn_vital("webhooks", async move {
         workers.run(draining).await;
@@ -204,7 +209,15 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
 
     let (audit, writer) = Audit::new(db.clone(), ambient.clone());
     lifecycle.spawn_vital("audit", writer.run(lifecycle.draining()));
-    let edge = edge(&service, audit, sandbox.clone(), &config, ambient, db.clone(), lifecycle.draining())?;
+    let sources = metrics::Sources {
+        db: db.clone(),
+        gateway: config.gateway_id.clone(),
+        ambient: ambient.clone(),
+        sandbox: sandbox.clone(),
+    };
+    let scrape = metrics::begin(config.metrics, sources, lifecycle).await?;
+    let ready = upkeep::ready(db.clone(), lifecycle.draining());
+    let edge = edge(&service, audit, sandbox.clone(), &config, ambient, (ready, scrape), lifecycle)?;
     let limits = Limits {
         connections: config.max_connections,
         per_address: config.max_connections_per_address,
@@ -254,12 +267,13 @@ pub async fn sandbox(
     let routes = sandbox_services(Routes::default(), operations);
     let edge = Edge {
         descriptors: proto::DESCRIPTORS,
-        routes: with_standard(routes)?,
+        routes: with_standard(routes, &lifecycle)?,
         authenticator,
         audit: None,
         origins: Vec::new(),
         docs: false,
         ready: Arc::new(|| Box::pin(async { Vec::new() })),
+        metrics: None,
         pages: Vec::new(),
         ambient,
         shutdown: lifecycle.draining(),
@@ -386,13 +400,15 @@ fn edge(
     sandbox: Option<Sandbox>,
     config: &Config,
     ambient: Ambient,
-    db: Db,
-    draining: CancellationToken,
+    (ready, metrics): (Ready, Option<Scrape>),
+    lifecycle: &Lifecycle,
 ) -> anyhow::Result<EdgeService> {
+    let draining = lifecycle.draining();
     let mut routes = Routes::new(SessionServiceServer::new(sessions::Sessions(service.clone())))
         .add_service(PairingServiceServer::new(pairing::Pairing(service.clone())))
         .add_service(MessageServiceServer::new(messages::Messages(service.clone())))
         .add_service(EventServiceServer::new(events::Events(service.clone())))
+        .add_service(RealtimeServiceServer::new(realtime::Realtime(service.clone())))
         .add_service(ApiKeyServiceServer::new(api_keys::ApiKeys(service.clone())))
         .add_service(AdminServiceServer::new(admin::Admin(service.clone())))
         .add_service(WebhookServiceServer::new(webhooks::Webhooks(service.clone())));
@@ -403,27 +419,15 @@ fn edge(
     }
     let logins = config.login.clone().map(|issuer| Logins::new(issuer, ambient.clone())).transpose()?;
     let authenticator = Authenticator::new(lookup(service.clone(), logins));
-    let (ready_db, stopping) = (db, draining.clone());
     let edge = Edge {
         descriptors: proto::DESCRIPTORS,
-        routes: with_standard(routes)?,
+        routes: with_standard(routes, lifecycle)?,
         authenticator,
         audit: Some(audit),
         origins: config.cors_origins.clone(),
         docs: config.docs,
-        ready: Arc::new(move || {
-            let (db, stopping) = (ready_db.clone(), stopping.is_cancelled());
-            Box::pin(async move {
-                let mut reasons = Vec::new();
-                if stopping {
-                    reasons.push("shutting down".to_owned());
-                }
-                if db.ping().await.is_err() {
-                    reasons.push("the database does not answer".to_owned());
-                }
-                reasons
-            })
-        }),
+        ready,
+        metrics,
         pages: vec![(PAIR, console::pair::page(service.clone(), ambient.clone(), draining.clone()))],
         ambient,
         shutdown: draining,
@@ -440,45 +444,20 @@ fn sandbox_services(routes: Routes, control: Control) -> Routes {
 }
 
 /// Adds reflection and the standard health service.
-fn with_standard(routes: Routes) -> anyhow::Result<Routes> {
-    let (_, health) = tonic_health::server::health_reporter();
+fn with_standard(routes: Routes, lifecycle: &Lifecycle) -> anyhow::Result<Routes> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let draining = lifecycle.draining();
+    lifecycle.spawn_vital("health", async move {
+        draining.cancelled().await;
+        reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        Ok(())
+    });
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(routes.add_service(health).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?))
-}
-
-async fn heartbeat(db: Db, ambient: Ambient, mut row: Gateway, draining: CancellationToken) -> anyhow::Result<()> {
-    let mut beat = interval(HEARTBEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while draining.run_until_cancelled(beat.tick()).await.is_some() {
-        row.heartbeat_at = ambient.now();
-        if let Err(e) = db.heartbeat(&row).await {
-            tracing::error!(error = %e, cause = ?e.cause(), "the heartbeat could not be written");
-        }
-    }
-    Ok(())
-}
-
-async fn prune(db: Db, ambient: Ambient, retention: Duration, draining: CancellationToken) -> anyhow::Result<()> {
-    let (every, batch) = PRUNE;
-    let mut turn = interval(every);
-    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while draining.run_until_cancelled(turn.tick()).await.is_some() {
-        match db.prune_audit(ambient.now().minus(AUDIT_RETENTION), batch).await {
-            Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "old entries of the audit log were pruned"),
-            Err(e) => tracing::error!(error = %e, cause = ?e.cause(), "the audit log could not be pruned"),
-        }
-        match db.prune_events(ambient.now().minus(retention), batch).await {
-            Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "old events were pruned"),
-            Err(e) => tracing::error!(error = %e, cause = ?e.cause(), "old events could not be pruned"),
-        }
-    }
-    Ok(())
 }
 
 fn make_private_dir(path: &Path) -> std::io::Result<()> {

@@ -65,7 +65,7 @@ const fn computed(name: &'static str, kind: Kind, default_words: &'static str, h
 }
 
 /// Every setting, in the order in which people meet them.
-pub const SETTINGS: [Setting; 31] = [
+pub const SETTINGS: [Setting; 33] = [
     setting("listen", Kind::Plain, "127.0.0.1:8080", "address and port that serve gRPC, gRPC-Web and REST, in plain HTTP"),
     computed(
         "public_url",
@@ -154,6 +154,18 @@ pub const SETTINGS: [Setting; 31] = [
         "networks (`10.0.0.0/8`) and host names of your own that webhooks may reach although they are not public",
     ),
     setting("event_retention", Kind::Plain, "30", "days that events are kept, 1 to 3650"),
+    setting(
+        "event_retention_rows",
+        Kind::Plain,
+        "10000000",
+        "events of one organization that are kept at most, 100 to 4000000000; the oldest go first",
+    ),
+    setting(
+        "metrics",
+        Kind::Plain,
+        "off",
+        "where `/metrics` is served for Prometheus, without a credential: `off`, `listen` (where everything is), or an address and port of its own",
+    ),
     setting("shutdown_grace", Kind::Plain, "20", "seconds that running work has to end after the first signal, 0 to 3600"),
     setting("log", Kind::Plain, "info", "what to log: a level, or directives such as `warn,whatsapp_gateway=debug`"),
     setting("log_format", Kind::Plain, "text", "`text` or `json`, on the standard error output"),

@@ -20,7 +20,7 @@
 //! one, two members of a oneof, objects nested more than 32 deep. `null` is the same as absent. 413 above 4 MiB, 415 for
 //! another content type. Lists in a query are repeated parameters.
 //!
-//! **Streams.** Server-Sent Events or newline-delimited JSON (the default) by `Accept`. When the stream's message is exactly one
+//! **Streams.** A WebSocket for those that ask to upgrade, else Server-Sent Events or newline-delimited JSON (the default) by `Accept`. When the stream's message is exactly one
 //! oneof, an event is its set member: the one with a `(stream_id)` field is plain, with that `id`; others carry `event: <name>`.
 //! A line is the whole message. An error at the end is `event: error`, or a line with `error`. A unary method and a
 //! streaming one may share a path: `Accept` decides.
@@ -38,6 +38,7 @@ mod request;
 mod response;
 mod rule;
 pub mod serve;
+mod socket;
 mod stream;
 mod template;
 #[cfg(test)]
@@ -49,6 +50,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::{Buf as _, BufMut as _, Bytes};
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -62,9 +64,10 @@ use crate::api::layers::{BODY_LIMIT, Calls, RequestId};
 use crate::error::{Code, Error};
 use crate::rest::plan::{Kind, Planner, Plans};
 use crate::rest::qr::Form;
-use crate::rest::request::Given;
+use crate::rest::request::{Given, in_query};
 use crate::rest::response::{Failure, content, malformed, without_body, write};
 use crate::rest::rule::{Options, Rule};
+use crate::rest::socket::Handshake;
 use crate::rest::stream::Format;
 use crate::rest::template::{Found, Table, Template};
 use crate::rest::wire::{Raw, Reader};
@@ -86,6 +89,8 @@ struct Route {
     qr: Option<u32>,
     /// The request's fields that the path names.
     variables: Vec<usize>,
+    /// The query parameter that may be the caller's credential.
+    credential: Option<String>,
 }
 
 /// What one HTTP method on one path leads to.
@@ -130,9 +135,11 @@ impl Rest {
         if head { without_body(response) } else { response }
     }
 
-    async fn run(&self, request: Request<Body>, id: &RequestId) -> Result<Response<Body>, Failure> {
+    async fn run(&self, mut request: Request<Body>, id: &RequestId) -> Result<Response<Body>, Failure> {
+        let socket = Handshake::of(&mut request)?;
         let (parts, body) = request.into_parts();
-        let (template, binding, captures) = match self.table.find(&parts.method, parts.uri.path()) {
+        let path = parts.uri.path().to_owned();
+        let (template, binding, captures) = match self.table.find(&parts.method, &path) {
             Found::Route(template, binding, captures) => (template, binding, captures),
             Found::OtherMethods(methods) => return Ok(not_allowed(&parts.method, &methods, id)),
             Found::Nothing => return Err(Error::new(Code::NotFound, "there is nothing at this path").into()),
@@ -141,17 +148,49 @@ impl Rest {
         let asked_for = Format::asked_for(&parts.headers);
         let (route, streaming) = match (&binding.unary, &binding.streaming) {
             (Some(unary), None) => (unary, false),
-            (Some(unary), Some(_)) if asked_for.is_none() => (unary, false),
+            (Some(unary), Some(_)) if asked_for.is_none() && socket.is_none() => (unary, false),
             (_, Some(streaming)) => (streaming, true),
             (None, None) => return Err(Error::new(Code::NotFound, "there is nothing at this path").into()),
         };
+        let call = self.call(route, captures, parts, body, id);
+        if !streaming {
+            let (call, form) = call.await?;
+            return self.single(route, call, form).await;
+        }
+        let opened = async {
+            let (call, _) = call.await?;
+            let mut client = self.client().await;
+            Ok(client.server_streaming(call, route.method.clone(), Identity).await?.into_inner())
+        };
+        let (opened, plans) = (opened.await, self.plans.clone());
+        match socket {
+            Some(socket) => Ok(socket.serve(plans, route.reply, id.clone(), opened)),
+            None => Ok(stream::respond(plans, route.reply, asked_for.unwrap_or(Format::Lines), id.clone(), opened?)),
+        }
+    }
+
+    /// The call that a request stands for, checked by the gate before a byte of the body is read; and whether its reply is wanted as a QR
+    /// code.
+    async fn call(
+        &self,
+        route: &Route,
+        captures: Vec<&str>,
+        mut parts: Parts,
+        body: Body,
+        id: &RequestId,
+    ) -> Result<(tonic::Request<Bytes>, Option<(Form, u32)>), Failure> {
+        let query = parts.uri.query().unwrap_or_default();
+        if let Some(credential) = route.credential.as_ref().and_then(|name| in_query(query, name)) {
+            let shown = HeaderValue::try_from(format!("Bearer {credential}"));
+            parts.headers.insert(header::AUTHORIZATION, shown.unwrap_or(HeaderValue::from_static("Bearer")));
+        }
         let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
         let body = read(body, &parts.headers).await?;
         let given = Given {
             plans: &self.plans,
             message: route.request,
             captures: route.variables.iter().copied().zip(captures).collect(),
-            query: parts.uri.query().unwrap_or_default(),
+            query,
             headers: &parts.headers,
             takes_body: route.takes_body,
             body: &body,
@@ -163,13 +202,23 @@ impl Rest {
         *call.metadata_mut() = MetadataMap::from_headers(metadata(parts.headers));
         call.extensions_mut().insert(checked);
         call.extensions_mut().insert(id.clone());
+        Ok((call, form))
+    }
+
+    async fn client(&self) -> client::Grpc<Calls> {
         let mut client = client::Grpc::new(self.calls.clone()).max_decoding_message_size(usize::MAX);
         client.ready().await.unwrap_or_else(|never| match never {});
-        if streaming {
-            let items = client.server_streaming(call, route.method.clone(), Identity).await?.into_inner();
-            let format = asked_for.unwrap_or(Format::Lines);
-            return Ok(stream::respond(self.plans.clone(), route.reply, format, id.clone(), items));
-        }
+        client
+    }
+
+    /// Calls what answers once.
+    async fn single(
+        &self,
+        route: &Route,
+        call: tonic::Request<Bytes>,
+        form: Option<(Form, u32)>,
+    ) -> Result<Response<Body>, Failure> {
+        let mut client = self.client().await;
         let reply = client.unary(call, route.method.clone(), Identity).await?.into_inner();
         if route.success == StatusCode::NO_CONTENT {
             let mut response = Response::new(Body::empty());
@@ -208,8 +257,11 @@ fn bind(table: &mut Table<Binding>, planner: &mut Planner, method: &MethodDescri
             Some(field.with_context(|| format!("the QR field {name:?} is no text of the reply"))?.number())
         }
     };
+    let fields = &planner.plans().messages[request].fields;
+    let credential = fields.iter().find(|field| field.credential).map(|field| field.name.clone());
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-    let route = Route { method: path.parse()?, request, reply, takes_body: rule.body, success: rule.success, qr, variables };
+    let route =
+        Route { method: path.parse()?, request, reply, takes_body: rule.body, success: rule.success, qr, variables, credential };
     let conflict = || format!("{} {} is bound twice", rule.method, rule.template);
     if let Some(binding) = table.same(&rule.method, &template) {
         let place = if method.is_server_streaming() { &mut binding.streaming } else { &mut binding.unary };

@@ -14,6 +14,7 @@ pub mod message;
 pub mod pairing;
 pub mod pairing_link;
 pub mod passkey;
+pub mod realtime;
 pub mod session;
 pub mod webhook;
 

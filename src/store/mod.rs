@@ -23,6 +23,9 @@ mod open;
 mod organization;
 mod pairing_link;
 mod session;
+mod signal;
+mod stats;
+mod ticket;
 mod webhook;
 mod webhook_delivery;
 
@@ -30,6 +33,8 @@ pub use cipher::Cipher;
 pub use driver::{Arg, Db, Row, Tx};
 pub use event::Appended;
 pub use open::Options;
+pub use signal::Ear;
+pub use stats::{PoolUse, Stats};
 pub use webhook::Subscription;
 pub use webhook_delivery::{Claimed, Ending};
 

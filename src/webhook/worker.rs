@@ -190,6 +190,7 @@ impl Workers {
 
     async fn record(&self, webhook: &Webhook, claimed: &Claimed, token: &str, tried: Tried) -> Result<()> {
         let Tried { outcome, verdict } = tried;
+        count(&outcome);
         let now = self.ambient.now();
         let log = (outcome.status, outcome.error.as_deref());
         tracing::debug!(webhook = %webhook.id, sequence = claimed.sequence, attempt = claimed.attempt, outcome = ?log, "delivered to a webhook");
@@ -261,5 +262,20 @@ impl Workers {
                 }
             }
         }
+    }
+}
+
+/// Counts a try, for the metrics.
+fn count(outcome: &Outcome) {
+    let result = match outcome.status {
+        None => "no_answer",
+        Some(200..=299) => "2xx",
+        Some(300..=399) => "3xx",
+        Some(400..=499) => "4xx",
+        Some(_) => "5xx",
+    };
+    metrics::counter!("wagw_webhook_attempts_total", "result" => result).increment(1);
+    if let Some(took) = outcome.duration_ms.and_then(|ms| u64::try_from(ms).ok()) {
+        metrics::histogram!("wagw_webhook_attempt_seconds").record(Duration::from_millis(took).as_secs_f64());
     }
 }

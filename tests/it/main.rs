@@ -8,6 +8,7 @@ mod contract;
 mod crash;
 mod gateway;
 mod link;
+mod live;
 mod rest;
 mod sandbox;
 pub(crate) mod store;

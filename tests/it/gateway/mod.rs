@@ -52,6 +52,11 @@ impl Home {
         self.folder.path()
     }
 
+    /// The address of its database.
+    pub(crate) fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
     /// Starts a gateway here.
     pub(crate) async fn start(&self) -> Gateway {
         self.start_with(&[], Ambient::system()).await

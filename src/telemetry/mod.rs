@@ -1,4 +1,8 @@
-//! Log lines: to the standard error output, as text for people or as JSON for machines.
+//! What the program tells about itself: log lines (here), [`metrics`].
+//!
+//! Log lines go to the standard error output, as text for people or as JSON for machines.
+
+pub mod metrics;
 
 use std::io::{self, IsTerminal};
 
