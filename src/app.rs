@@ -41,6 +41,7 @@ use crate::proto::gateway::realtime_service_server::RealtimeServiceServer;
 use crate::proto::gateway::session_service_server::SessionServiceServer;
 use crate::proto::gateway::webhook_service_server::WebhookServiceServer;
 use crate::proto::sandbox::fault_service_server::FaultServiceServer;
+use crate::proto::sandbox::media_service_server::MediaServiceServer;
 use crate::proto::sandbox::passkey_service_server::PasskeyServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
 use crate::rest::render::Renderer;
@@ -439,6 +440,7 @@ fn edge(
 fn sandbox_services(routes: Routes, control: Control) -> Routes {
     routes
         .add_service(SandboxServiceServer::new(control.clone()))
+        .add_service(MediaServiceServer::new(control.clone()))
         .add_service(PasskeyServiceServer::new(control.clone()))
         .add_service(FaultServiceServer::new(control))
 }

@@ -13,6 +13,7 @@
 //! | [`event`] | the event log: its only writer, its followers | `store` |
 //! | [`egress`] | the guard of calls to addresses that others name | `domain` |
 //! | [`webhook`] | deliveries: claimed with a lease, signed, sent, recorded | `egress`, `event`, `store` |
+//! | [`media`] | files: kept, looked at, made ready for sending | `egress`, `store` |
 //! | [`wa`] | the only room that knows the WhatsApp library | `store` |
 //! | [`session`] | supervision: one actor per session, made to follow the rows | `wa`, `event`, `store` |
 //! | [`backfill`] | directories pulled anew: claimed with a lease, piece by piece | `session`, `wa`, `event`, `store` |
@@ -36,6 +37,7 @@ pub mod egress;
 pub mod error;
 pub mod event;
 pub mod lifecycle;
+pub mod media;
 pub mod proto;
 pub mod rest;
 pub mod sandbox;

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("event", &["store", "domain", "error"]),
     ("egress", &["domain", "error"]),
     ("webhook", &["egress", "event", "store", "domain", "error"]),
+    ("media", &["egress", "wa", "store", "domain", "error"]),
     ("wa", &["store", "domain", "error"]),
     ("session", &["wa", "event", "store", "domain", "error"]),
     ("backfill", &["session", "wa", "event", "store", "domain", "error"]),

@@ -112,19 +112,40 @@ fn digest(payload: &event::Payload) -> String {
         }
         // A code links the number of whoever uses it: only --json prints it.
         event::Payload::AuthQr(payload) => format!("a QR code until {}", render::moment(payload.expires_at.as_ref())),
-        event::Payload::AuthCode(payload) => format!("a pairing code until {}", render::moment(payload.expires_at.as_ref())),
+        event::Payload::AuthCode(payload) => match &payload.jid {
+            Some(jid) => format!("accepted by {jid}"),
+            None => format!("a pairing code until {}", render::moment(payload.expires_at.as_ref())),
+        },
         event::Payload::Message(payload) => {
-            let text = payload.body.as_deref().unwrap_or(&payload.r#type);
-            // Control characters of a stranger's text must not reach the terminal.
-            let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            format!("{} {text}", payload.chat_jid)
+            let text = payload.reaction.as_ref().or(payload.body.as_ref()).unwrap_or(&payload.r#type);
+            format!("{} {}", payload.chat_jid, harmless(text))
         }
         event::Payload::MessageStatus(payload) => {
             format!("{} {} {}", render::word("MessageStatus", payload.status), payload.chat_jid, payload.message_ids.join(","))
         }
         event::Payload::WebhookDisabled(payload) => format!("{}: {}", payload.webhook_id, payload.reason),
         event::Payload::WebhookTest(payload) => payload.webhook_id.clone(),
+        event::Payload::PollRecap(payload) => format!("{} {}", payload.chat_jid, harmless(&payload.name)),
+        event::Payload::Presence(payload) => format!("{} {}", payload.from, render::word("PresenceState", payload.state)),
+        event::Payload::Group(payload) => format!("{} {}", payload.group_jid, payload.action),
+        event::Payload::Chat(payload) => format!("{} {}", payload.chat_jid, payload.change),
+        event::Payload::Contact(payload) => format!("{} {}", payload.jid, payload.change),
+        event::Payload::Call(payload) => format!("{} {}", payload.from, payload.status),
+        event::Payload::Newsletter(payload) => format!("{} {}", payload.jid, payload.action),
+        event::Payload::SessionHealth(payload) => payload.message.clone(),
+        event::Payload::AccountRestricted(payload) => payload.message.clone(),
+        event::Payload::BackfillProgress(payload) => {
+            let job = payload.job.clone().unwrap_or_default();
+            format!("{}: {} contacts, {} groups", render::word("BackfillStatus", job.status), job.contacts, job.groups)
+        }
+        event::Payload::HistorySynced(payload) => format!("{}: {} messages", payload.kind, payload.messages),
+        event::Payload::MediaReady(payload) => format!("{} {}", payload.wa_message_id, payload.state),
     }
+}
+
+/// A stranger's text, whose control characters must not reach the terminal.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

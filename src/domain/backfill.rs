@@ -7,7 +7,8 @@ use crate::domain::ids::{OrganizationId, SessionId};
 use crate::domain::session::words;
 
 /// How a backfill stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BackfillStatus {
     /// Under way, or waiting for whoever goes on with it.
     Running,
@@ -20,7 +21,8 @@ pub enum BackfillStatus {
 words!(BackfillStatus: Running = "running", Succeeded = "succeeded", Failed = "failed");
 
 /// What a backfill is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// People that the device knows already.
     Contacts,
@@ -46,7 +48,7 @@ pub struct Failure {
 }
 
 /// A backfill.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackfillJob {
     /// A ULID.
     pub id: String,

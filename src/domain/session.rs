@@ -209,7 +209,7 @@ impl State {
 }
 
 /// The WhatsApp account that is attached to a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The number in digits with country code.
     pub phone_number: String,

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, header};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, Url, redirect};
+use tokio::time::Instant;
 
 use super::address::is_public;
 use crate::domain::network::Own;
@@ -158,13 +159,31 @@ impl Guard {
         tokio::time::timeout(timeout, self.follow(call)).await.unwrap_or(Err(Refusal::Timeout))
     }
 
-    async fn follow(&self, mut call: Call) -> Result<Answer, Refusal> {
+    /// Makes the call and gives the answer as it comes, for what is too large to be held. `call.size` bounds it all the same, as does
+    /// `call.timeout`, which runs on until the last chunk.
+    pub async fn open(&self, call: Call) -> Result<Arriving, Refusal> {
+        let deadline = Instant::now() + call.timeout;
+        let left = match call.size {
+            Size::First(limit) | Size::AtMost(limit) => limit,
+        };
+        let size = call.size;
+        let answer = tokio::time::timeout_at(deadline, self.reach(call)).await.unwrap_or(Err(Refusal::Timeout))?;
+        Ok(Arriving { answer, left, size, deadline })
+    }
+
+    async fn follow(&self, call: Call) -> Result<Answer, Refusal> {
+        let size = call.size;
+        read(self.reach(call).await?, size).await
+    }
+
+    /// The answer behind the redirects; its body is not read yet.
+    async fn reach(&self, mut call: Call) -> Result<Response, Refusal> {
         let mut url = self.rules.url(&call.url)?;
         for _ in 0..=REDIRECTS {
             let request = self.client.request(call.method.clone(), url.clone());
             let request = request.headers(call.headers.clone()).headers(call.private.clone()).body(call.body.clone());
             let answer = request.send().await.map_err(classify)?;
-            let Some(next) = next(&call, &url, &answer) else { return read(answer, call.size).await };
+            let Some(next) = next(&call, &url, &answer) else { return Ok(answer) };
             let next = self.rules.url(next.as_str())?;
             // What was secret on the wire stays secret.
             if url.scheme() == "https" && next.scheme() != "https" {
@@ -180,6 +199,39 @@ impl Guard {
             url = next;
         }
         Err(Refusal::Redirects)
+    }
+}
+
+/// An answer whose body is still coming.
+#[derive(Debug)]
+pub struct Arriving {
+    answer: Response,
+    left: usize,
+    size: Size,
+    deadline: Instant,
+}
+
+impl Arriving {
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.answer.status().as_u16()
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.answer.headers()
+    }
+
+    /// The next piece of the body; none at its end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Refusal> {
+        let next = tokio::time::timeout_at(self.deadline, self.answer.chunk()).await.map_err(|_| Refusal::Timeout)?;
+        let Some(mut piece) = next.map_err(classify)? else { return Ok(None) };
+        match self.left.checked_sub(piece.len()) {
+            Some(left) => self.left = left,
+            None if matches!(self.size, Size::AtMost(_)) => return Err(Refusal::TooLarge),
+            None => piece.truncate(std::mem::take(&mut self.left)),
+        }
+        Ok(Some(piece).filter(|piece| !piece.is_empty()))
     }
 }
 

@@ -11,4 +11,4 @@
 mod address;
 mod client;
 
-pub use client::{Answer, Call, Follow, Guard, Lookup, Refusal, Size};
+pub use client::{Answer, Arriving, Call, Follow, Guard, Lookup, Refusal, Size};

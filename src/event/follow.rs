@@ -27,7 +27,7 @@ pub struct Filter {
 }
 
 /// What a follower gets next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Item {
     /// An event; boxed, for heartbeats are small.
     Event(Box<Event>),

@@ -58,6 +58,18 @@ pub enum FaultKind {
     ExpiredQr,
     /// A client that wants to be paired gets no QR codes.
     NoQr,
+    /// The media host answers 404.
+    MediaNotFound,
+    /// The media host answers 410.
+    MediaGone,
+    /// The media host answers with the code, by default 503; 401 and 403 make clients ask for a new right.
+    MediaRefused,
+    /// A file comes down slowly.
+    MediaSlow,
+    /// Half of a file comes down, as if it were all.
+    MediaTruncated,
+    /// A file comes down damaged.
+    MediaCorrupted,
 }
 
 /// A fault to arm.

@@ -59,6 +59,8 @@ pub(super) enum Key {
     AppState(String, String),
     /// The devices that have a phone's key of a group.
     Distributed(String, String),
+    /// A file on the media host, by its direct path.
+    Media(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,6 +198,7 @@ impl World {
 
     fn all_keys(&self) -> Vec<Key> {
         let mut keys: Vec<Key> = self.groups.keys().map(|id| Key::Group(id.clone())).collect();
+        keys.extend(self.media.records().keys().map(|path| Key::Media(path.clone())));
         for (number, account) in &self.accounts {
             keys.push(Key::Account(number.clone()));
             keys.extend(account.prekeys.keys().map(|id| Key::OneTime(number.clone(), *id)));
@@ -229,6 +232,7 @@ impl World {
             Key::Message(number, place) => {
                 account(number).and_then(|account| account.messages.get(place)).map(serde_json::to_value)
             }
+            Key::Media(path) => self.media.records().get(path).map(serde_json::to_value),
             Key::Group(id) => self.groups.get(id).map(serde_json::to_value),
             Key::AppState(number, name) => {
                 account(number).and_then(|account| account.app_state.get(name)).map(serde_json::to_value)
@@ -290,6 +294,7 @@ impl World {
                     account.sessions.insert(address.clone(), record);
                 }
             }
+            Key::Media(path) => self.media.restore(path, serde_json::from_value(value)?),
             Key::Group(_) => self.insert_group(serde_json::from_value(value)?),
             Key::AppState(number, name) => {
                 let collection: Collection = serde_json::from_value(value)?;

@@ -32,6 +32,7 @@ pub mod control;
 pub mod fault;
 mod journal;
 mod keys;
+pub mod media;
 pub mod passkey;
 mod phone;
 mod server;
@@ -53,6 +54,7 @@ use self::journal::Journal;
 use self::keys::{Secret, public};
 use self::phone::Chat;
 use self::server::World;
+use self::server::media::MediaStore;
 use crate::domain::clock::{Ambient, Time};
 use crate::domain::jid::{Address, Kind, phone_digits};
 use crate::error::{Code, Error, Result};
@@ -73,6 +75,10 @@ pub struct SandboxConfig {
     pub handshake_deadline: Duration,
     /// How long a connection may say nothing; clients ping every 15 to 30 s. Default 4 min.
     pub idle_deadline: Duration,
+    /// How long a file stays on the media host. Default 30 days.
+    pub media_life: Duration,
+    /// How many bytes of files there may be, in memory or, with a state file, in a folder beside it. Default 1 GiB.
+    pub media_limit: u64,
 }
 
 impl Default for SandboxConfig {
@@ -82,6 +88,8 @@ impl Default for SandboxConfig {
             lid_addressing: true,
             handshake_deadline: Duration::from_secs(20),
             idle_deadline: Duration::from_secs(240),
+            media_life: Duration::from_secs(30 * 24 * 60 * 60),
+            media_limit: 1 << 30,
         }
     }
 }
@@ -259,11 +267,14 @@ impl Sandbox {
     }
 
     fn open_blocking(config: SandboxConfig, ambient: Ambient) -> Result<Self> {
-        let mut world = World::new(ambient.clone(), config.lid_addressing);
+        let folder = config.state_file.as_ref().map(|path| path.with_extension("media"));
+        let media = MediaStore::new(folder, config.media_limit, config.media_life, ambient.random());
+        let mut world = World::new(ambient.clone(), config.lid_addressing, media);
         let kept = match &config.state_file {
             Some(path) => Journal::load(path, &mut world).map_err(|error| unusable(&error).because(error))?,
             None => None,
         };
+        world.media.clear_strays().map_err(|error| unusable(&error).because(error))?;
         let server = kept.unwrap_or_else(|| Secret::generate(&ambient));
         let (lines, generation) = world.lines(true, &server);
         let journal = match &config.state_file {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Service;
-use crate::domain::event::{Code as Shown, Payload};
+use crate::domain::event::{AuthCode, Code as Shown, Payload};
 use crate::domain::ids::SessionId;
 use crate::domain::jid::phone_digits;
 use crate::domain::principal::{Capability, Principal};
@@ -80,7 +80,7 @@ impl Service {
         let expires_at = Some(self.0.ambient.now().plus(ttl));
         let shown = Shown { code: dashed(&code), expires_at };
         self.0.supervisor.command(id, Command::ShowCode(shown.clone()));
-        self.0.log.record(&row.organization, id, Payload::AuthCode(shown.clone())).await?;
+        self.0.log.record(&row.organization, id, Payload::AuthCode(AuthCode::Shown(shown.clone()))).await?;
         Ok(shown)
     }
 
@@ -169,13 +169,10 @@ impl Watch {
             };
             match event.event.payload {
                 Payload::AuthQr(code) => self.queue.push_back(Step::Qr(code)),
-                Payload::AuthCode(code) => self.queue.push_back(Step::Code(code)),
+                Payload::AuthCode(AuthCode::Shown(code)) => self.queue.push_back(Step::Code(code)),
                 Payload::SessionStatus(state) => self.on_state(state).await?,
-                Payload::Message(_)
-                | Payload::MessageFromMe(_)
-                | Payload::MessageStatus(_)
-                | Payload::WebhookDisabled(_)
-                | Payload::WebhookTest(_) => {}
+                // That a phone has accepted is told by the status; the filter lets nothing else through.
+                _ => {}
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::domain::clock::Ambient;
 use crate::domain::event::{Code, MessagePayload, MessageStatusPayload, Payload};
 use crate::domain::ids::{OrganizationId, SessionId};
 use crate::domain::message::{Direction, Message, Receipt};
+use crate::domain::payload::Who;
 use crate::domain::session::{Account, Desired, Fence, Ignore, Reason, State, Status};
 use crate::error::Result;
 use crate::event::{EventLog, Recording};
@@ -107,7 +108,7 @@ impl Recorder {
         let mut recording = self.log.begin().await?;
         for inbound in wanted {
             if recording.tx.insert_message(&self.message(inbound)).await? {
-                let payload = payload(inbound);
+                let payload = Box::new(payload(inbound));
                 let payload = if inbound.from_me { Payload::MessageFromMe(payload) } else { Payload::Message(payload) };
                 recording.tell(&self.organization, &self.session, payload);
             }
@@ -174,11 +175,11 @@ pub async fn advance(
     }
     for (chat_jid, message_ids) in chats {
         let payload = MessageStatusPayload {
-            chat_jid,
+            chat: Who::new(chat_jid),
             message_ids,
             status: *status,
             timestamp: *timestamp,
-            sender_jid: sender_jid.clone(),
+            sender: sender_jid.clone().map(Who::new),
             error: error.clone(),
         };
         recording.tell(organization, session, Payload::MessageStatus(payload));
@@ -187,15 +188,17 @@ pub async fn advance(
 }
 
 fn payload(inbound: &Inbound) -> MessagePayload {
+    let mut sender = Who::new(&inbound.sender_jid);
+    sender.lid = sender.lid.or_else(|| inbound.sender_lid.clone());
     MessagePayload {
         wa_message_id: inbound.wa_message_id.clone(),
-        chat_jid: inbound.chat_jid.clone(),
+        chat: Who::new(&inbound.chat_jid),
         from_me: inbound.from_me,
         kind: inbound.kind.to_owned(),
         body: inbound.body.clone(),
-        sender_jid: Some(inbound.sender_jid.clone()),
-        sender_lid: inbound.sender_lid.clone(),
+        sender: Some(sender),
         push_name: inbound.push_name.clone(),
         timestamp: inbound.timestamp,
+        ..MessagePayload::default()
     }
 }

@@ -17,6 +17,7 @@ mod gateway;
 mod group;
 mod identity;
 mod lease;
+mod media;
 mod message;
 mod migrate;
 mod open;

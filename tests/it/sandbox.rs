@@ -4,6 +4,7 @@ mod client;
 mod contacts;
 mod faults;
 mod groups;
+mod media;
 mod messages;
 mod pairing;
 mod restart;

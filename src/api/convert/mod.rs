@@ -4,9 +4,11 @@ pub mod api_key;
 pub mod audit;
 pub mod backfill;
 pub mod contact;
+pub mod content;
 pub mod event;
 pub mod group;
 pub mod message;
+pub mod payload;
 pub mod session;
 pub mod webhook;
 

@@ -122,4 +122,10 @@ same_names!(
     AppStateConflict,
     ExpiredQr,
     NoQr,
+    MediaNotFound,
+    MediaGone,
+    MediaRefused,
+    MediaSlow,
+    MediaTruncated,
+    MediaCorrupted,
 );

@@ -1,6 +1,7 @@
 //! The control operations over gRPC (and so over REST): a thin conversion around [`Sandbox`].
 
 mod faults;
+mod media;
 mod passkey;
 
 use prost_types::Timestamp;

@@ -17,7 +17,7 @@ const MAX_MESSAGES: usize = 10_000;
 pub(in crate::sandbox) struct Stored {
     /// What is shown.
     pub(in crate::sandbox) shown: PhoneMessage,
-    /// The content that the phone itself sent, encoded, to answer requests for a resend.
+    /// The content, encoded: for a resend of what the phone sent, for the history that a new device gets, and for files that expired.
     pub(in crate::sandbox) content: Option<Blob>,
 }
 

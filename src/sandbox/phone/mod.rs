@@ -6,6 +6,7 @@
 mod content;
 mod group;
 pub(super) mod link;
+pub(super) mod media;
 pub(super) mod message;
 pub(super) mod passkey;
 pub(super) mod peer;

@@ -8,6 +8,7 @@ use waproto::whatsapp::message::protocol_message;
 
 use super::content::describe;
 use crate::domain::clock::Time;
+use crate::sandbox::keys::Blob;
 use crate::sandbox::server::World;
 use crate::sandbox::server::account::Place;
 use crate::sandbox::wire::node::{attr, bytes, el, jid};
@@ -96,7 +97,8 @@ impl World {
             read_at: auto_read.then_some(now),
             ..PhoneMessage::default()
         };
-        self.phone_shows(number, row, shown, None);
+        let kept = Blob(content.encode_to_vec());
+        self.phone_shows(number, row, shown, Some(kept));
         if auto_read {
             self.phone_sends_receipt(number, origin, &id, Some("read"));
         }
@@ -118,12 +120,13 @@ impl World {
             None if origin.chat.is_group() => (Some(origin.chat.clone()), Some(content)),
             None => (Some(Jid::pn(number)), Some(content)),
         };
-        if let (Some(chat), Some(content)) = (&chat, &content)
+        if let (Some(chat), Some(content)) = (&chat, content.as_ref())
             && chat.is_group()
         {
             self.phone_takes_key(number, chat, &origin.sender, content);
         }
-        let Some(shown) = content.as_ref().and_then(describe) else { return };
+        let Some(content) = content else { return };
+        let Some(shown) = describe(&content) else { return };
         let chat = match chat {
             Some(chat) if chat.is_group() => Some(chat.to_string()),
             Some(chat) => self.number_of(&chat).map(|peer| Jid::pn(peer).to_string()),
@@ -139,7 +142,7 @@ impl World {
             timestamp: now,
             ..PhoneMessage::default()
         };
-        self.phone_shows(number, row, shown, None);
+        self.phone_shows(number, row, shown, Some(Blob(content.encode_to_vec())));
     }
 
     fn phone_gets_receipt(&mut self, number: &str, stanza: &Node) {

@@ -110,7 +110,8 @@ impl World {
     pub(super) fn resend(&mut self, number: &str, to: &Place, id: &str, chat_of_row: &str, attempt: u32) {
         let Some(account) = self.accounts.get(number) else { return };
         let place = account.by_id.get(&(chat_of_row.to_owned(), id.to_owned()));
-        let Some(content) = place.and_then(|place| account.messages.get(place)).and_then(|row| row.content.clone()) else {
+        let content = place.and_then(|place| account.messages.get(place));
+        let Some(content) = content.filter(|row| row.shown.direction == Direction::Out).and_then(|row| row.content.clone()) else {
             return;
         };
         let Ok(mut content) = wa::Message::decode_from_slice(&content.0) else { return };

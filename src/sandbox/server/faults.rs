@@ -56,6 +56,19 @@ pub(super) enum Struck {
     Ignored,
 }
 
+/// What goes wrong with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sandbox) enum Spoilt {
+    /// It is refused with this status.
+    Refused(u16),
+    /// It comes with so many bytes a second.
+    Slow(u32),
+    /// Half of it comes.
+    Truncated,
+    /// It comes damaged.
+    Corrupted,
+}
+
 impl Armed {
     fn show(&self, id: u64) -> Fault {
         let injections = self.injections.iter().cloned().collect();
@@ -193,6 +206,30 @@ impl World {
             }
         }
         ended
+    }
+
+    /// What goes wrong with a file on its way to or from the media host, if a fault wants it.
+    pub(in crate::sandbox) fn fault_at_media(&mut self, place: &Place, name: &str) -> Option<Spoilt> {
+        use FaultKind::{MediaCorrupted, MediaGone, MediaNotFound, MediaRefused, MediaSlow, MediaTruncated};
+        if self.faults.armed.is_empty() {
+            return None;
+        }
+        let refusals = [MediaNotFound, MediaGone, MediaRefused];
+        let spoilers = [MediaSlow, MediaTruncated, MediaCorrupted];
+        let strike = match self.strike(&refusals, place, name) {
+            Some(strike) => strike,
+            // What goes up is refused or taken; what comes down can be damaged.
+            None if name.starts_with("media/download") => self.strike(&spoilers, place, name)?,
+            None => return None,
+        };
+        Some(match strike.kind {
+            MediaNotFound => Spoilt::Refused(404),
+            MediaGone => Spoilt::Refused(410),
+            MediaSlow => Spoilt::Slow(strike.rate),
+            MediaTruncated => Spoilt::Truncated,
+            MediaCorrupted => Spoilt::Corrupted,
+            _ => Spoilt::Refused(strike.code.unwrap_or(503)),
+        })
     }
 
     // -- stanzas

@@ -67,6 +67,7 @@ impl World {
             ("encrypt", "registration", _, Some(place)) => self.publish_prekeys(&place, node),
             ("usync", "usync", Some(child), Some(place)) => self.usync(&place, child),
             ("w:g2", _, Some(child), Some(place)) => self.group_question(&place, node, child, kind),
+            ("w:m", "media_conn", _, Some(place)) => self.media_conn(connection, &place),
             ("w:mex", "query", Some(child), Some(place)) => self.mex(&place, child),
             ("w:sync:app:state", "sync", Some(child), Some(place)) => self.sync_app_state(&place, child),
             (namespace, tag, _, Some(place)) => {

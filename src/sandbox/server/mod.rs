@@ -9,13 +9,14 @@ mod community;
 mod contacts;
 mod crowd;
 mod devices;
-mod faults;
+pub(super) mod faults;
 pub(super) mod group;
 mod group_iq;
 mod group_members;
 pub(super) mod group_message;
 mod iq;
 mod login;
+pub(super) mod media;
 pub(super) mod message;
 mod mex;
 pub(super) mod pairing;
@@ -39,6 +40,7 @@ use wacore_binary::{Jid, Node, Server};
 use self::account::{Account, Place};
 use self::faults::Faults;
 use self::group::Group;
+use self::media::MediaStore;
 use self::pairing::{Pending, Reference};
 use self::pairing_code::CodeRequest;
 use self::passkey::PasskeyLink;
@@ -54,6 +56,8 @@ pub(super) struct Connection {
     cut: CancellationToken,
     /// The client's static key.
     noise_key: [u8; 32],
+    /// How the client calls the sandbox: its media host's name.
+    host: String,
     /// The device it logged in as; none while pairing.
     place: Option<Place>,
     /// How far its offline queue has been sent.
@@ -105,6 +109,8 @@ pub(super) struct World {
     /// How late the answers of this step are, by a fault.
     lateness: Duration,
     faults: Faults,
+    /// The files on the media host.
+    pub(super) media: MediaStore,
     /// Stanzas for phones, worked off before the step ends.
     pub(super) phone_inbox: VecDeque<(String, Node)>,
     /// What the journal must write.
@@ -116,7 +122,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(ambient: Ambient, lid_addressing: bool) -> Self {
+    pub(super) fn new(ambient: Ambient, lid_addressing: bool, media: MediaStore) -> Self {
         Self {
             ambient,
             lid_addressing,
@@ -129,6 +135,7 @@ impl World {
             outbound: Vec::new(),
             lateness: Duration::ZERO,
             faults: Faults::default(),
+            media,
             phone_inbox: VecDeque::new(),
             changed: BTreeSet::new(),
             generation: 0,
@@ -182,6 +189,7 @@ impl World {
         &mut self,
         outbox: mpsc::Sender<Outgoing>,
         cut: CancellationToken,
+        host: String,
         noise_key: [u8; 32],
         payload: &waproto::whatsapp::ClientPayload,
     ) -> u64 {
@@ -191,6 +199,7 @@ impl World {
             outbox,
             cut,
             noise_key,
+            host,
             place: None,
             drain: Drain::Waiting,
             code: None,

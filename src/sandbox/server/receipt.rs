@@ -19,6 +19,9 @@ impl World {
         if let Some(participant) = jid(node, "participant") {
             ack = ack.attr("participant", participant);
         }
+        if kind == "server-error" {
+            self.phone_is_asked_for_media(from, node);
+        }
         if let Some(to) = &to {
             ack = ack.attr("from", to.clone());
             self.relay_receipt(from, to, &kind, node);

@@ -74,7 +74,8 @@ enum Ended {
 }
 
 /// Serves one websocket to its end.
-pub(in crate::sandbox) async fn run(inner: Arc<Inner>, mut socket: Socket, shutdown: CancellationToken) {
+/// `host` is how the client calls the sandbox.
+pub(in crate::sandbox) async fn run(inner: Arc<Inner>, mut socket: Socket, host: String, shutdown: CancellationToken) {
     let mut frames = Frames::new(MAX_HELLO);
     let agreed = tokio::select! {
         biased;
@@ -91,7 +92,7 @@ pub(in crate::sandbox) async fn run(inner: Arc<Inner>, mut socket: Socket, shutd
     let (outbox, waiting) = mpsc::channel(OUTBOX);
     let cut = shutdown.child_token();
     let writer = tokio::spawn(write(sink, waiting, seal, inner.durable.subscribe(), cut.clone()));
-    let id = inner.act(|world| world.connect(outbox, cut.clone(), client_key, &payload));
+    let id = inner.act(|world| world.connect(outbox, cut.clone(), host, client_key, &payload));
     let result = tokio::select! {
         biased;
         () = cut.cancelled() => Err(Ended::Closed),

@@ -1,14 +1,12 @@
-//! The HTTP door: upgrades `/ws/chat` to a websocket, answers everything else with 404.
+//! The HTTP door: upgrades `/ws/chat` to a websocket, is the media host, and answers everything else with 404.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,6 +19,7 @@ use tokio_websockets::{Limits, ServerBuilder};
 use tracing::debug;
 
 use super::connection;
+use super::media::{self, Body};
 use crate::sandbox::Inner;
 
 /// Where clients connect.
@@ -57,9 +56,18 @@ async fn handle(inner: Arc<Inner>, stream: TcpStream, tasks: TaskTracker, shutdo
     let _ = stream.set_nodelay(true);
     let deadline = inner.config.handshake_deadline;
     let ended = shutdown.clone();
-    let service = service_fn(move |request| {
-        let answer = upgrade(request, &inner, &tasks, &shutdown);
-        async move { Ok::<_, Infallible>(answer) }
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (inner, tasks, shutdown) = (Arc::clone(&inner), tasks.clone(), shutdown.clone());
+        async move {
+            let answer = if media::is_media(request.uri().path()) {
+                // A task of its own, which sees the end of an upload that its connection does not survive.
+                let answer = tasks.spawn(media::answer(inner, request)).await;
+                answer.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, ""))
+            } else {
+                upgrade(request, &inner, &tasks, &shutdown)
+            };
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -81,7 +89,7 @@ fn upgrade(
     inner: &Arc<Inner>,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
-) -> Response<Full<Bytes>> {
+) -> Response<Body> {
     if request.uri().path() != PATH {
         return plain(StatusCode::NOT_FOUND, "not found\n");
     }
@@ -93,6 +101,8 @@ fn upgrade(
     digest.update(key.as_bytes());
     digest.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let accept = STANDARD.encode(digest.finalize());
+    // What the client calls us is what it will reach the media host by.
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
     let pending = hyper::upgrade::on(&mut request);
     let (inner, shutdown) = (Arc::clone(inner), shutdown.clone());
     tasks.spawn(async move {
@@ -105,7 +115,7 @@ fn upgrade(
             Ok(upgraded) => {
                 let limits = Limits::default().max_payload_len(Some(MAX_MESSAGE));
                 let socket = ServerBuilder::new().limits(limits).serve(TokioIo::new(upgraded));
-                connection::run(inner, socket, shutdown).await;
+                connection::run(inner, socket, host, shutdown).await;
             }
             Err(error) => debug!(%error, "upgrade failed"),
         }
@@ -115,12 +125,12 @@ fn upgrade(
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_ACCEPT, accept)
-        .body(Full::default());
+        .body(media::whole(""));
     answer.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, ""))
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(media::whole(text));
     *response.status_mut() = status;
     response
 }

@@ -3,5 +3,6 @@
 pub(super) mod connection;
 pub(super) mod frames;
 pub(super) mod http;
+mod media;
 pub(super) mod node;
 pub(super) mod noise;

@@ -1,5 +1,6 @@
 //! The documented REST surface, as facts in `rest-v1.json`, against the answers of a running gateway; and its own description of itself.
 
+mod catalogue;
 mod check;
 mod directory;
 mod documents;
@@ -144,6 +145,15 @@ impl Contract {
         let seen = if documented.is_some() { &mut self.succeeded } else { &mut self.failed };
         seen.insert(id.to_owned());
         (status, answer)
+    }
+
+    /// The documented payload of an event.
+    fn payload_of(&self, name: &str) -> Option<&Value> {
+        let schema = self.schemas.values().find(|schema| {
+            schema["properties"]["event"]["enum"].as_array().is_some_and(|names| names.iter().any(|one| one == name))
+        })?;
+        let payload = schema["properties"]["payload"]["$ref"].as_str()?;
+        self.schemas.get(payload.rsplit('/').next()?)
     }
 
     /// Checks the events of the log whose shape is documented; answers which names those are.

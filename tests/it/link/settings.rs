@@ -147,7 +147,7 @@ mod filters {
         let told: Vec<_> = events
             .into_iter()
             .map(|event| match event.event.payload {
-                whatsapp_gateway::domain::event::Payload::Message(it) => it.chat_jid,
+                whatsapp_gateway::domain::event::Payload::Message(it) => it.chat.jid,
                 other => panic!("{other:?}"),
             })
             .collect();
@@ -162,7 +162,7 @@ mod filters {
             if let whatsapp_gateway::domain::event::Payload::Message(it) = event.event.payload
                 && it.wa_message_id == wa_message_id
             {
-                chats.push(it.chat_jid);
+                chats.push(it.chat.jid);
             }
         }
         assert_eq!(db.message(&organization, session, wa_message_id).await.unwrap().is_some(), !chats.is_empty());

@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wacore::net::{HttpClient, HttpRequest, HttpResponse};
 use wacore::store::{CachedNoiseCert, CachedServerCertChain, InMemoryBackend};
 use wacore::types::events::{ChannelEventHandler, Event, Subscription};
 use wacore_binary::Jid;
 use whatsapp_gateway::domain::clock::Ambient;
+use whatsapp_gateway::wa::Endpoint;
+use whatsapp_gateway::wa::endpoint::SandboxEndpoint;
+use whatsapp_gateway::wa::http::Http;
 use whatsapp_gateway::sandbox::{PLACEHOLDER, Phone, PhoneMessage, Sandbox, SandboxConfig};
 use whatsapp_rust::async_channel::Receiver;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
@@ -111,15 +112,6 @@ pub(super) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, che
     tokio::time::timeout(PATIENCE, poll).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
-struct NoHttp;
-
-#[async_trait]
-impl HttpClient for NoHttp {
-    async fn execute(&self, _: HttpRequest) -> anyhow::Result<HttpResponse> {
-        anyhow::bail!("no http in these tests")
-    }
-}
-
 /// A real client of the library.
 pub(super) struct Peer {
     pub(super) client: Arc<Client>,
@@ -145,11 +137,14 @@ impl Peer {
             manager.modify_device(|device| seed(device, key, placeholder)).await;
         }
         let url = format!("ws://{address}/ws/chat");
+        // The gateway's own: it reaches the sandbox and nothing else.
+        let key = trust.map(|(key, _)| key).unwrap_or_default();
+        let http = Http::new(&Endpoint::Sandbox(SandboxEndpoint { url: url.clone(), key })).unwrap();
         let client = Client::builder()
             .with_runtime(TokioRuntime)
             .with_persistence_manager(manager)
             .with_transport_factory(TokioWebSocketTransportFactory::new().with_url(url))
-            .with_http_client(NoHttp)
+            .with_http_client(http)
             .with_version_override((2, 3000, 1_042_742_319))
             .with_wanted_pre_key_count(30)
             .build()

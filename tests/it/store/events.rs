@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use whatsapp_gateway::domain::event::{Code, MessagePayload, MessageStatusPayload, NewEvent, Payload};
+use whatsapp_gateway::domain::event::{AuthCode, Code, NewEvent, Payload};
 use whatsapp_gateway::domain::ids::SessionId;
-use whatsapp_gateway::domain::message::MessageStatus;
 use whatsapp_gateway::domain::session::{Reason, Session, State, Status};
 use whatsapp_gateway::store::Db;
 
 use super::{NOW, later, on_both_engines, organization, stored_session};
+use crate::support::catalogue::payloads;
 
 on_both_engines!(
     every_kind_of_event_comes_back,
@@ -38,42 +38,17 @@ async fn append(db: &Db, events: &[NewEvent]) -> Vec<i64> {
 
 async fn every_kind_of_event_comes_back(db: Db) {
     let session = stored_session(&db, "S1", "a").await;
-    let code = Code { code: "2@abc,def==".into(), expires_at: Some(later(60)) };
-    let message = MessagePayload {
-        wa_message_id: "W".into(),
-        chat_jid: "1@lid".into(),
-        from_me: false,
-        kind: "text".into(),
-        body: Some("ünï \u{0} \"quoted\" \u{1F600}".replace('\u{0}', "\\u0000")),
-        sender_jid: None,
-        sender_lid: Some("1@lid".into()),
-        push_name: None,
-        timestamp: later(1),
-    };
-    let news = MessageStatusPayload {
-        chat_jid: "1@lid".into(),
-        message_ids: vec!["W".into()],
-        status: MessageStatus::Read,
-        timestamp: later(2),
-        sender_jid: None,
-        error: None,
-    };
-    let payloads = [
-        Payload::SessionStatus(State { until: Some(later(9)), ..State::new(Status::Failed, Reason::Banned, NOW) }),
-        Payload::AuthQr(code.clone()),
-        Payload::AuthCode(Code { expires_at: None, ..code }),
-        Payload::Message(message.clone()),
-        Payload::MessageFromMe(message),
-        Payload::MessageStatus(news),
-    ];
+    let mut payloads = payloads();
+    payloads.push(Payload::AuthCode(AuthCode::Shown(Code { code: "ABCD-EFGH".into(), expires_at: None })));
+    let all: Vec<i64> = (1..).take(payloads.len()).collect();
     let events: Vec<NewEvent> = payloads
         .into_iter()
         .enumerate()
         .map(|(at, payload)| NewEvent { payload, timestamp: later(at as u64), ..event(&at.to_string(), &session) })
         .collect();
-    assert_eq!(append(&db, &events).await, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(append(&db, &events).await, all);
     let read = db.list_events(&session.organization, 0, 100, &[], &[]).await.unwrap();
-    assert_eq!(read.iter().map(|one| one.sequence).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(read.iter().map(|one| one.sequence).collect::<Vec<_>>(), all);
     assert_eq!(read.into_iter().map(|one| one.event).collect::<Vec<_>>(), events);
 }
 

@@ -1,5 +1,6 @@
 //! What several tests need: databases of their own, on both engines.
 
+pub(crate) mod catalogue;
 pub(crate) mod postgres;
 
 use tempfile::TempDir;
