@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("backfill", &["session", "wa", "event", "store", "domain", "error"]),
     ("service", &["session", "webhook", "wa", "event", "store", "domain", "error"]),
     ("api", &["service", "event", "proto", "domain", "error"]),
-    ("rest", &["api", "proto", "domain", "error"]),
+    ("rest", &["api", "proto", "telemetry", "domain", "error"]),
     ("console", &["service", "domain", "error"]),
     ("sandbox", &["api", "proto", "domain", "error"]),
     ("cli", &["app", "config", "domain", "error", "lifecycle", "proto", "telemetry"]),

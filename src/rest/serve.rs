@@ -10,6 +10,7 @@
 //! | a dead peer (HTTP/2) | a ping every 20 s, answered within 20 s |
 //! | a request's head | 64 KiB and 100 headers (HTTP/1.1), 32 KiB (HTTP/2) |
 //! | requests at once on a connection (HTTP/2) | 250 |
+//! | bytes that wait for a client that takes none, per stream (HTTP/2) | 64 KiB |
 
 use std::convert::Infallible;
 use std::fmt;
@@ -54,6 +55,7 @@ use crate::rest::crowd::Crowd;
 use crate::rest::docs::Docs;
 use crate::rest::response::{Failure, content};
 use crate::rest::socket::Seat;
+use crate::telemetry::trace;
 
 /// Tells what keeps the program from being ready; nothing when it is.
 pub type Ready = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + Sync>;
@@ -150,6 +152,7 @@ async fn outermost(mut request: Request<Body>, ambient: Ambient, inner: EdgeServ
         method = request.method().as_str(),
         route = tracing::field::Empty,
     );
+    trace::adopt(&span, request.headers());
     async move {
         let answered = AssertUnwindSafe(inner.oneshot(request)).catch_unwind().await;
         let mut response = match answered {
@@ -273,6 +276,8 @@ pub async fn serve(listener: TcpListener, edge: EdgeService, limits: Limits, shu
         .timer(TokioTimer::new())
         .max_header_list_size(32 << 10)
         .max_concurrent_streams(250)
+        // What lies ready for a client that does not take it, per stream.
+        .max_send_buf_size(64 << 10)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     let builder = Arc::new(builder);

@@ -18,8 +18,8 @@ use crate::event::EventLog;
 use crate::event::hub::Hub;
 use crate::store::{Cipher, Claimed, Db, Ending};
 
-/// How long a claim holds: well above [`super::send::TIMEOUT`], so that only a dead worker's claim ends.
-pub const LEASE: Duration = Duration::from_secs(60);
+/// How long a claim holds: twice [`super::send::TIMEOUT`], so that only a dead worker's claim ends.
+pub const LEASE: Duration = Duration::from_secs(30);
 /// How often the table is looked into without a ring: for tries that have become due, and for what other gateways planned.
 const TICK: Duration = Duration::from_millis(500);
 /// Deliveries under way at a time on this gateway, of all webhooks together.

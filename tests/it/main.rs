@@ -9,6 +9,7 @@ mod crash;
 mod gateway;
 mod link;
 mod live;
+mod loss;
 mod rest;
 mod sandbox;
 pub(crate) mod store;

@@ -52,6 +52,11 @@ impl Home {
         self.folder.path()
     }
 
+    /// With a database elsewhere, whose life is the caller's.
+    pub(crate) fn at(database_url: String) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), database_url, _database: None }
+    }
+
     /// The address of its database.
     pub(crate) fn database_url(&self) -> &str {
         &self.database_url

@@ -3,9 +3,11 @@
 
 mod cursor;
 mod gateways;
+mod measure;
 mod metrics;
 mod slow;
 mod socket;
+mod trace;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
