@@ -40,6 +40,7 @@ use crate::proto::gateway::pairing_service_server::PairingServiceServer;
 use crate::proto::gateway::realtime_service_server::RealtimeServiceServer;
 use crate::proto::gateway::session_service_server::SessionServiceServer;
 use crate::proto::gateway::webhook_service_server::WebhookServiceServer;
+use crate::proto::sandbox::fault_schedule_service_server::FaultScheduleServiceServer;
 use crate::proto::sandbox::fault_service_server::FaultServiceServer;
 use crate::proto::sandbox::media_service_server::MediaServiceServer;
 use crate::proto::sandbox::passkey_service_server::PasskeyServiceServer;
@@ -442,7 +443,8 @@ fn sandbox_services(routes: Routes, control: Control) -> Routes {
         .add_service(SandboxServiceServer::new(control.clone()))
         .add_service(MediaServiceServer::new(control.clone()))
         .add_service(PasskeyServiceServer::new(control.clone()))
-        .add_service(FaultServiceServer::new(control))
+        .add_service(FaultServiceServer::new(control.clone()))
+        .add_service(FaultScheduleServiceServer::new(control))
 }
 
 /// Adds reflection and the standard health service.

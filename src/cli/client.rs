@@ -19,6 +19,7 @@ use crate::proto::gateway::backfill_service_client::BackfillServiceClient;
 use crate::proto::gateway::event_service_client::EventServiceClient;
 use crate::proto::gateway::pairing_service_client::PairingServiceClient;
 use crate::proto::gateway::session_service_client::SessionServiceClient;
+use crate::proto::sandbox::sandbox_service_client::SandboxServiceClient;
 
 /// A connection that shows the api-key with each call.
 pub(super) type Guarded = InterceptedService<Channel, ShowKey>;
@@ -120,6 +121,11 @@ impl Connection {
     /// The event log.
     pub(super) fn events(&self) -> EventServiceClient<Guarded> {
         EventServiceClient::with_interceptor(self.channel.clone(), self.key.clone())
+    }
+
+    /// The phones of a sandbox.
+    pub(super) fn sandbox(&self) -> SandboxServiceClient<Guarded> {
+        SandboxServiceClient::with_interceptor(self.channel.clone(), self.key.clone())
     }
 
     /// Api-keys.

@@ -7,6 +7,7 @@ mod demo;
 mod events;
 mod failure;
 mod keys;
+mod load;
 mod migrate;
 mod openapi;
 mod output;
@@ -100,6 +101,8 @@ mod tests {
         for line in [
             "serve --sandbox --listen 127.0.0.1:0",
             "sandbox --state phones.json",
+            "sandbox --state-file phones.json",
+            "sandbox load --phones 500 --rate 20 --seconds 5 --by phones",
             "demo",
             "migrate --database-url sqlite://x.db",
             "openapi --yaml",

@@ -5,18 +5,27 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::{Failure, Outcome, output};
+use super::{Failure, Outcome, load, output};
 use crate::app::{self, SandboxOptions, SandboxReady};
 use crate::config::LogFormat;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry;
 
+#[derive(Subcommand)]
+enum Command {
+    /// Let many simulated phones talk, and print what came through. The exit code is 1 when something was lost.
+    Load(load::Arguments),
+}
+
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Address and port of the control API, where phones are made and told what to do.
     #[arg(long, default_value = "127.0.0.1:8089", value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -24,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(long, default_value = "127.0.0.1:8088", value_name = "ADDRESS")]
     ws_listen: SocketAddr,
     /// File that keeps the simulator's key, accounts and devices; they are forgotten at the end without one.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long = "state-file", alias = "state", value_name = "FILE")]
     state: Option<PathBuf>,
     /// The api-key of the control API; one is made and printed without it.
     #[arg(long, env = "WAGW_BOOTSTRAP_API_KEY", hide_env_values = true, value_name = "KEY")]
@@ -38,7 +47,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Outcome {
-    let Arguments { listen, ws_listen, state, api_key, json, log } = arguments;
+    let Arguments { command, listen, ws_listen, state, api_key, json, log } = arguments;
+    if let Some(Command::Load(arguments)) = command {
+        return Box::pin(load::run(arguments)).await;
+    }
     let traces = telemetry::init(&log, LogFormat::Text).map_err(|error| Failure::usage(format!("--log: {error:#}")))?;
     let options = SandboxOptions { listen, ws_listen, state, api_key };
     let announce = move |ready: &SandboxReady| {

@@ -1,10 +1,10 @@
 //! `serve`: the gateway.
 
 use super::{Failure, Outcome};
+use crate::app;
 use crate::config::{self, Flags, Loaded};
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::{self, Traces};
-use crate::app;
 
 /// Reads the configuration, begins to log and tells the warnings. Fails with everything that is wrong.
 pub(super) fn configure(flags: &Flags) -> Result<(config::Config, Traces), Failure> {

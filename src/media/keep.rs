@@ -95,7 +95,8 @@ impl Files {
         if used.saturating_add(more) <= limit {
             return Ok(());
         }
-        let message = format!("the organization's files have {used} of at most {limit} bytes (media_total_bytes); delete some first");
+        let message =
+            format!("the organization's files have {used} of at most {limit} bytes (media_total_bytes); delete some first");
         let error = Error::new(Code::RateLimited, message).reason("media_space_used_up");
         Err(error.retry_after(Duration::from_secs(3600)).detail("limit", limit).detail("used", used))
     }
@@ -197,7 +198,8 @@ impl Intake {
 fn clean(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     // Marks that turn the direction of text make `exe.jpg` look like `gpj.exe`.
-    let odd = |c: &char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let odd =
+        |c: &char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let kept: String = last.chars().filter(|c| !odd(c)).take(NAME).collect();
     kept.trim().trim_start_matches('.').to_owned()
 }

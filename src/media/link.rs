@@ -28,7 +28,8 @@ impl Signer {
         let place: &[&[u8]] = &[b"1"];
         let sealed = db.media_link_key(&sealer.seal("media_link_keys", place, &fresh)?).await?;
         let key = sealer.open("media_link_keys", place, &sealed)?;
-        let key: [u8; 32] = key.try_into().map_err(|_| Error::internal(anyhow::anyhow!("the key of signed addresses is damaged")))?;
+        let key: [u8; 32] =
+            key.try_into().map_err(|_| Error::internal(anyhow::anyhow!("the key of signed addresses is damaged")))?;
         Ok(Self(SecretBox::new(Box::new(key))))
     }
 

@@ -91,9 +91,8 @@ impl Files {
                 media
             }
             Source::Base64(text) => {
-                let bytes = unbase64(text).ok_or_else(|| {
-                    Error::field(format!("{field}.data"), "must be base64").reason("wrong_base64")
-                })?;
+                let bytes = unbase64(text)
+                    .ok_or_else(|| Error::field(format!("{field}.data"), "must be base64").reason("wrong_base64"))?;
                 self.keep_bytes(organization, session, coming("data"), bytes.into()).await?
             }
             Source::Bytes(bytes) => self.keep_bytes(organization, session, coming("data"), bytes.clone()).await?,
@@ -145,7 +144,13 @@ impl Files {
         Ok(file)
     }
 
-    async fn keep_bytes(&self, organization: &OrganizationId, session: &SessionId, coming: Coming, bytes: Bytes) -> Result<Media> {
+    async fn keep_bytes(
+        &self,
+        organization: &OrganizationId,
+        session: &SessionId,
+        coming: Coming,
+        bytes: Bytes,
+    ) -> Result<Media> {
         let coming = Coming { length: Some(bytes.len() as u64), ..coming };
         let mut intake = self.take(organization, session, coming).await?;
         let mut left = bytes;

@@ -75,9 +75,8 @@ impl Shelf {
                     };
                 }
                 if let Some(Credentials { access_key, secret_key }) = credentials {
-                    builder = builder
-                        .with_access_key_id(access_key.expose_secret())
-                        .with_secret_access_key(secret_key.expose_secret());
+                    builder =
+                        builder.with_access_key_id(access_key.expose_secret()).with_secret_access_key(secret_key.expose_secret());
                 }
                 Ok(Self { store: Arc::new(builder.build()?), prefix: Path::parse(url.path().trim_matches('/'))? })
             }

@@ -7,6 +7,7 @@
 //! | `wire/` | websocket, frames, Noise handshake, stanzas as bytes; knows no accounts |
 //! | `server/` | the server: accounts, login, pairing, one file per family of stanzas |
 //! | `phone/` | the phones: device 0 of each account, with Signal both ways |
+//! | [`load`] | many light devices that talk, for measuring |
 //! | `journal` | what survives a restart or a kill |
 //! | [`fault`] | what can go wrong on command |
 //! | [`control`] | the control operations over gRPC |
@@ -29,12 +30,16 @@
 //! login with pairing. Everything else fails closed: see `tests/it/sandbox/trust.rs`.
 
 pub mod control;
+pub mod draft;
 pub mod fault;
 mod journal;
 mod keys;
+pub mod load;
 pub mod media;
 pub mod passkey;
+mod people;
 mod phone;
+pub mod seen;
 mod server;
 mod wire;
 
@@ -43,13 +48,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use wacore_libsignal::protocol::KeyPair;
 
-use self::fault::{Fault, FaultSpec};
 use self::journal::Journal;
 use self::keys::{Secret, public};
 use self::phone::Chat;
@@ -59,6 +62,7 @@ use crate::domain::clock::{Ambient, Time};
 use crate::domain::jid::{Address, Kind, phone_digits};
 use crate::error::{Code, Error, Result};
 
+pub use self::seen::{Direction, MessageState, PhoneMessage};
 pub use crate::domain::jid::PLACEHOLDER;
 
 /// How long a control operation waits for the device that it links.
@@ -71,6 +75,9 @@ pub struct SandboxConfig {
     pub state_file: Option<PathBuf>,
     /// Whether direct chats are addressed by LID, as in accounts that WhatsApp has migrated. Default true.
     pub lid_addressing: bool,
+    /// How many connections there may be at once, those that have said nothing included; one more is told 503. Default 10,000. The
+    /// process needs one file descriptor for each (`ulimit -n`).
+    pub max_connections: usize,
     /// How long a connection may take until its handshake is done. Default 20 s.
     pub handshake_deadline: Duration,
     /// How long a connection may say nothing; clients ping every 15 to 30 s. Default 4 min.
@@ -86,6 +93,7 @@ impl Default for SandboxConfig {
         Self {
             state_file: None,
             lid_addressing: true,
+            max_connections: 10_000,
             handshake_deadline: Duration::from_secs(20),
             idle_deadline: Duration::from_secs(240),
             media_life: Duration::from_secs(30 * 24 * 60 * 60),
@@ -105,6 +113,10 @@ pub struct Device {
     pub queued: usize,
     /// When it was linked.
     pub linked_at: Time,
+    /// What it calls its system, such as `Mac OS`; empty for devices that did not register by themselves, like this gateway's.
+    pub os: String,
+    /// What kind of program it is, such as `CHROME`; empty like `os`.
+    pub platform: String,
 }
 
 /// A simulated phone with its account.
@@ -120,95 +132,6 @@ pub struct Phone {
     pub auto_read: bool,
     /// The linked devices.
     pub devices: Vec<Device>,
-}
-
-/// Which way a message went, as its phone sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// Received.
-    In,
-    /// Sent by the phone or by another device of its account.
-    Out,
-}
-
-/// What became of a message. Later states of a sent message are greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageState {
-    /// Received, and the phone could not decrypt it.
-    Undecryptable,
-    /// Received and decrypted.
-    Received,
-    /// Sent; the server has it.
-    Sent,
-    /// A device of the recipient has it.
-    Delivered,
-    /// The recipient has read it.
-    Read,
-}
-
-/// A message as a phone shows it, decrypted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PhoneMessage {
-    /// WhatsApp's id.
-    pub id: String,
-    /// The other side's address by number, such as `6281234567890@s.whatsapp.net`.
-    pub chat: String,
-    /// Which way it went.
-    pub direction: Direction,
-    /// The author's address by number.
-    #[serde(default)]
-    pub sender: String,
-    /// `text`, `image`, `location`, `contact`, `poll`, `reaction`, …; `revoked` for one that was taken back.
-    #[serde(default)]
-    pub kind: String,
-    /// Its text, caption, name or emoji; empty when it has none.
-    pub text: String,
-    /// The id of the message that it answers or reacts to.
-    #[serde(default)]
-    pub target: Option<String>,
-    /// Whether its author has changed it.
-    #[serde(default)]
-    pub edited: bool,
-    /// Whether it can be looked at only once.
-    #[serde(default)]
-    pub view_once: bool,
-    /// Seconds after which it disappears; 0 for never.
-    #[serde(default)]
-    pub expires: u32,
-    /// What became of it.
-    pub state: MessageState,
-    /// When it was sent.
-    pub timestamp: Time,
-    /// When a device of the recipient had it (sent), or the phone had it (received).
-    pub delivered_at: Option<Time>,
-    /// When it was read.
-    pub read_at: Option<Time>,
-    /// How often it arrived; more than 1 means that it was sent more than once.
-    pub arrivals: u32,
-}
-
-impl Default for PhoneMessage {
-    fn default() -> Self {
-        Self {
-            id: String::new(),
-            chat: String::new(),
-            direction: Direction::In,
-            sender: String::new(),
-            kind: String::new(),
-            text: String::new(),
-            target: None,
-            edited: false,
-            view_once: false,
-            expires: 0,
-            state: MessageState::Received,
-            timestamp: Time::default(),
-            delivered_at: None,
-            read_at: None,
-            arrivals: 1,
-        }
-    }
 }
 
 struct Inner {
@@ -385,54 +308,6 @@ impl Sandbox {
         Ok(phone)
     }
 
-    /// The phone sends a text to another number, encrypted for every device of the recipient. Fails when either side is unknown.
-    pub async fn send_message(&self, number: &str, to: &str, text: &str) -> Result<PhoneMessage> {
-        let number = phone_digits("phoneNumber", number)?;
-        let to = Address::parse("to", to)?;
-        if text.is_empty() {
-            return Err(Error::field("text", "must not be empty"));
-        }
-        let content = waproto::whatsapp::Message { conversation: Some(text.to_owned()), ..Default::default() };
-        let message = self.inner.act(|world| {
-            let to = world.chat("to", &to)?;
-            world.phone_sends(&number, &to, &content)
-        })?;
-        self.inner.settled().await;
-        Ok(message)
-    }
-
-    /// What the phone shows, oldest first; only the chat with `with` when given. Fails when there is no such phone.
-    pub async fn list_messages(&self, number: &str, with: Option<&str>) -> Result<Vec<PhoneMessage>> {
-        let number = phone_digits("phoneNumber", number)?;
-        let with = with.map(|with| Address::parse("with", with)).transpose()?;
-        let world = self.inner.world();
-        // A chat with nobody we know is an empty one.
-        let chat = with.map(|with| world.chat("with", &with).map_or_else(|_| with.to_string(), |chat| chat.name()));
-        let account = world.known(&number)?;
-        let rows = account.messages.values().map(|row| &row.shown);
-        Ok(rows.filter(|row| chat.as_ref().is_none_or(|chat| row.chat == *chat)).cloned().collect())
-    }
-
-    /// Arms a fault; one of the connection that names no stanza strikes at once. Fails when the fault makes no sense or there are 1000.
-    pub fn create_fault(&self, spec: FaultSpec) -> Result<Fault> {
-        self.inner.act(|world| world.arm(spec))
-    }
-
-    /// All faults with what they did, oldest first.
-    pub fn list_faults(&self) -> Vec<Fault> {
-        self.inner.world().list_faults()
-    }
-
-    /// Disarms a fault. Fails when there is none with this id.
-    pub fn delete_fault(&self, id: u64) -> Result<()> {
-        self.inner.act(|world| world.disarm(id))
-    }
-
-    /// Disarms all faults.
-    pub fn delete_faults(&self) {
-        self.inner.act(World::disarm_all);
-    }
-
     /// The clock and the random source.
     pub(crate) fn ambient(&self) -> &Ambient {
         &self.inner.ambient
@@ -460,6 +335,8 @@ impl World {
             online: device.online.is_some(),
             queued: device.queue.len(),
             linked_at: device.linked_at,
+            os: device.properties.as_ref().map(|said| said.os.clone()).unwrap_or_default(),
+            platform: device.properties.as_ref().map(|said| said.platform.clone()).unwrap_or_default(),
         });
         Ok(Phone {
             number: account.number.clone(),
@@ -494,4 +371,21 @@ fn link_timeout() -> Error {
 
 fn device_gone() -> Error {
     Error::new(Code::SessionNotConnected, "the device that shows the code is gone").reason("device_gone")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_under_the_lock_is_one_connections_end() {
+        let sandbox = Sandbox::open(SandboxConfig::default(), Ambient::system()).await.unwrap();
+        sandbox.create_phone("5511900000001", "", true).await.unwrap();
+        let inner = Arc::clone(&sandbox.inner);
+        let died = tokio::spawn(async move { inner.act(|_| panic!("a bug in a step")) }).await;
+        assert!(died.is_err_and(|error| error.is_panic()));
+        sandbox.create_phone("5511900000002", "", true).await.unwrap();
+        let sent = sandbox.send_message("5511900000001", "5511900000002", "still here").await.unwrap();
+        assert_eq!(sandbox.list_messages("5511900000002", None).await.unwrap()[0].id, sent.id);
+    }
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use tracing::Instrument as _;
 
 use super::Service;
 use crate::domain::ids::SessionId;
@@ -51,6 +52,7 @@ pub struct Sent {
 
 impl Service {
     /// Sends a text and waits until WhatsApp's server has accepted it.
+    #[tracing::instrument(name = "send message", skip_all)]
     pub async fn send_text(&self, caller: &Principal, id: &SessionId, new: NewText) -> Result<Sent> {
         caller.require(Capability::Send)?;
         let to = Address::parse("to", &new.to)?;
@@ -81,7 +83,8 @@ impl Service {
         }
         // From here on the message goes its way even if the caller hangs up.
         let (service, typing) = (self.clone(), row.settings.presence_typing);
-        let work = self.0.tasks.spawn(async move { Box::pin(service.dispatch(&sender, &to, message, typing)).await });
+        let work = async move { Box::pin(service.dispatch(&sender, &to, message, typing)).await };
+        let work = self.0.tasks.spawn(work.in_current_span());
         let message = work.await.map_err(Error::internal)??;
         Ok(Sent { message, replayed: false })
     }

@@ -142,7 +142,8 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_exported_unless_a_collector_is_named() {
         let exports = |variables: &'static [(&str, &str)]| {
-            let found = Traces::from_env(|name| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned()));
+            let found =
+                Traces::from_env(|name| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned()));
             found.map(|traces| traces.0.is_some())
         };
         assert!(!exports(&[]).unwrap());

@@ -298,6 +298,7 @@ impl Sender {
 
     /// Sends a text under the given id and waits for the server's answer; `None` when it did not answer within `limit`. Sending the
     /// same id again is harmless: recipients show one message.
+    #[tracing::instrument(name = "wa send", skip_all)]
     pub async fn send_text(&self, to: &Address, wa_message_id: &str, text: &str, limit: Duration) -> anyhow::Result<Option<Ack>> {
         let (waiter, answer) = oneshot::channel();
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner).insert(wa_message_id.to_owned(), waiter);

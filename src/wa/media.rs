@@ -198,7 +198,8 @@ fn classify(error: anyhow::Error) -> DownloadError {
         };
     }
     for cause in error.chain() {
-        if let Some(limit) = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|it| it.downcast_ref::<Over>())
+        if let Some(limit) =
+            cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|it| it.downcast_ref::<Over>())
         {
             return DownloadError::TooLarge { limit: limit.0 };
         }
@@ -207,7 +208,9 @@ fn classify(error: anyhow::Error) -> DownloadError {
         }
     }
     // What neither the network nor the disk says is said by the check of what arrived.
-    let outside = error.chain().any(|cause| cause.is::<io::Error>() || cause.is::<reqwest::Error>() || cause.is::<whatsapp_rust::IqError>());
+    let outside = error
+        .chain()
+        .any(|cause| cause.is::<io::Error>() || cause.is::<reqwest::Error>() || cause.is::<whatsapp_rust::IqError>());
     if outside { DownloadError::Unreachable(error) } else { DownloadError::Corrupt }
 }
 

@@ -52,12 +52,8 @@ pub fn poll(it: &Poll) -> pb::PollData {
 pub fn mentions(all: &[Mention]) -> BTreeMap<String, pb::MentionData> {
     let tag = |jid: &str| jid.split_once('@').map(|(user, _)| format!("@{user}"));
     let one = |it: &Mention| {
-        let data = pb::MentionData {
-            tag: tag(&it.jid),
-            push_name: it.push_name.clone(),
-            lid: it.lid.clone(),
-            phone: it.phone.clone(),
-        };
+        let data =
+            pb::MentionData { tag: tag(&it.jid), push_name: it.push_name.clone(), lid: it.lid.clone(), phone: it.phone.clone() };
         (it.jid.clone(), data)
     };
     all.iter().map(one).collect()

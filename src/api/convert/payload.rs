@@ -159,11 +159,7 @@ fn poll_recap(it: PollRecap) -> pb::PollRecapPayload {
         voters: it
             .voters
             .into_iter()
-            .map(|voter| pb::PollRecapVoter {
-                voter_id: voter.jid,
-                display_name: voter.name,
-                selected_options: voter.selected,
-            })
+            .map(|voter| pb::PollRecapVoter { voter_id: voter.jid, display_name: voter.name, selected_options: voter.selected })
             .collect(),
     }
 }

@@ -43,7 +43,7 @@ fn spec(asked: proto::CreateFaultRequest, drawn: i64) -> Result<FaultSpec, Error
         stanza: asked.stanza,
         count: match asked.count {
             Some(count) => u32::try_from(count).ok(),
-            None => asked.probability.is_none().then_some(1),
+            None => (asked.probability.is_none() && kind != FaultKind::RefuseNewChats).then_some(1),
         },
         probability: asked.probability,
         seed: asked.seed.unwrap_or(drawn),
@@ -86,14 +86,14 @@ impl From<Injection> for proto::FaultInjection {
 
 macro_rules! same_names {
     ($($name:ident),+ $(,)?) => {
-        fn kind(kind: proto::FaultKind) -> Option<FaultKind> {
+        pub(super) fn kind(kind: proto::FaultKind) -> Option<FaultKind> {
             match kind {
                 proto::FaultKind::Unspecified => None,
                 $(proto::FaultKind::$name => Some(FaultKind::$name),)+
             }
         }
 
-        fn word(kind: FaultKind) -> proto::FaultKind {
+        pub(super) fn word(kind: FaultKind) -> proto::FaultKind {
             match kind { $(FaultKind::$name => proto::FaultKind::$name),+ }
         }
     };
@@ -122,6 +122,8 @@ same_names!(
     AppStateConflict,
     ExpiredQr,
     NoQr,
+    Restart,
+    RefuseNewChats,
     MediaNotFound,
     MediaGone,
     MediaRefused,

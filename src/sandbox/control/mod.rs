@@ -2,12 +2,14 @@
 
 mod faults;
 mod media;
+mod messages;
 mod passkey;
+mod schedules;
 
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
-use super::{Direction, MessageState, Phone, PhoneMessage, Sandbox};
+use super::{Phone, Sandbox};
 use crate::api::status::to_status;
 use crate::domain::clock::Time;
 use crate::error::Error;
@@ -76,8 +78,10 @@ impl SandboxService for Control {
     }
 
     async fn send_phone_message(&self, request: Request<proto::SendPhoneMessageRequest>) -> Answer<proto::PhoneMessage> {
-        let proto::SendPhoneMessageRequest { phone_number, to, text } = request.into_inner();
-        let message = self.sandbox.send_message(&phone_number, &to, &text).await;
+        let mut asked = request.into_inner();
+        let (phone_number, to) = (std::mem::take(&mut asked.phone_number), std::mem::take(&mut asked.to));
+        let draft = messages::draft(asked).map_err(to_status)?;
+        let message = self.sandbox.send_message(&phone_number, &to, draft).await;
         message.map(|message| Response::new(message.into())).map_err(to_status)
     }
 
@@ -100,6 +104,8 @@ impl From<Phone> for proto::Phone {
             online: device.online,
             queued: i32::try_from(device.queued).unwrap_or(i32::MAX),
             linked_at: Some(timestamp(device.linked_at)),
+            os: device.os,
+            platform: device.platform,
         });
         Self {
             phone_number: phone.number,
@@ -107,33 +113,6 @@ impl From<Phone> for proto::Phone {
             push_name: phone.push_name,
             devices: devices.collect(),
             auto_read: phone.auto_read,
-        }
-    }
-}
-
-impl From<PhoneMessage> for proto::PhoneMessage {
-    fn from(message: PhoneMessage) -> Self {
-        let direction = match message.direction {
-            Direction::In => proto::MessageDirection::In,
-            Direction::Out => proto::MessageDirection::Out,
-        };
-        let state = match message.state {
-            MessageState::Undecryptable => proto::MessageState::Undecryptable,
-            MessageState::Received => proto::MessageState::Received,
-            MessageState::Sent => proto::MessageState::Sent,
-            MessageState::Delivered => proto::MessageState::Delivered,
-            MessageState::Read => proto::MessageState::Read,
-        };
-        Self {
-            id: message.id,
-            chat_jid: message.chat,
-            direction: direction.into(),
-            text: message.text,
-            state: state.into(),
-            timestamp: Some(timestamp(message.timestamp)),
-            delivered_at: message.delivered_at.map(timestamp),
-            read_at: message.read_at.map(timestamp),
-            arrivals: i32::try_from(message.arrivals).unwrap_or(i32::MAX),
         }
     }
 }

@@ -83,7 +83,7 @@ impl World {
         let sealed = at_once(group_encrypt(&mut SenderKeys(&mut account.sender_keys), &name, &padded, &mut rng))?;
         self.touch(Key::Sender(number.to_owned(), name.cache_key().to_owned()));
         self.touch(Key::Distributed(number.to_owned(), group));
-        self.distribute_in_group(&from, envelope, copies, &[enc("skmsg", sealed.serialized().to_vec(), 0)]);
+        self.distribute_in_group(&from, envelope, copies, &[enc("skmsg", sealed.serialized().to_vec(), 0, content)]);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use crate::sandbox::server::account::Account;
 
 /// What is signed begins with what it is.
 const ACCOUNT_SIGNATURE: [u8; 2] = [6, 0];
+const DEVICE_SIGNATURE: [u8; 2] = [6, 1];
 const DEVICE_LIST_SIGNATURE: [u8; 2] = [6, 2];
 
 /// What a QR code says.
@@ -71,6 +72,23 @@ pub(in crate::sandbox) fn sign_device(
         ..Default::default()
     }
     .encode_to_vec())
+}
+
+/// What the device gave back: its signed identity with its own signature, as others get it with its keys. Clients may leave out the
+/// account's key, which everybody knows. `None` when one of the signatures is wrong.
+pub(in crate::sandbox) fn complete_identity(account: &Account, identity: &[u8], given: &[u8]) -> Option<Vec<u8>> {
+    let mut signed = wa::ADVSignedDeviceIdentity::decode_from_slice(given).ok()?;
+    let (details, account_key) = (signed.details.as_deref()?, account.identity.public());
+    if signed.account_signature_key.as_deref().is_some_and(|key| !key.is_empty() && key != account_key) {
+        return None;
+    }
+    let by_account = [&ACCOUNT_SIGNATURE, details, identity].concat();
+    let by_device = [&DEVICE_SIGNATURE, details, identity, &account_key].concat();
+    let device = PublicKey::from_djb_public_key_bytes(identity).ok()?;
+    let right = account.identity.0.public_key.verify_signature(&by_account, signed.account_signature.as_deref()?)
+        && device.verify_signature(&by_device, signed.device_signature.as_deref()?);
+    signed.account_signature_key = Some(account_key.to_vec());
+    right.then(|| signed.encode_to_vec())
 }
 
 /// The account's device list, signed.

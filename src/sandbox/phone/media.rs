@@ -37,7 +37,8 @@ impl World {
     /// Encrypts a file and puts it on the media host. Fails when that is full.
     pub(in crate::sandbox) fn upload_media(&mut self, plain: &[u8], kind: MediaType) -> Result<Uploaded> {
         let key = self.ambient.random::<32>();
-        let sealed = wacore::upload::encrypt_media_with_key_and_sidecar(plain, kind, Some(&key), None).map_err(Error::internal)?;
+        let sealed =
+            wacore::upload::encrypt_media_with_key_and_sidecar(plain, kind, Some(&key), None).map_err(Error::internal)?;
         let direct_path = self.put_media(kind.mms_type(), Bytes::from(sealed.data_to_upload))?;
         Ok(Uploaded {
             direct_path,
@@ -152,4 +153,3 @@ fn file_of(content: &mut wa::Message) -> Option<(&mut String, Vec<u8>)> {
     );
     None
 }
-

@@ -3,6 +3,7 @@
 //! A phone is always on, so it works on what arrives within the same step of the world. It talks to others only through the
 //! server's own paths (`distribute`, `relay_receipt`), like any device.
 
+mod compose;
 mod content;
 mod group;
 pub(super) mod link;
@@ -10,6 +11,7 @@ pub(super) mod media;
 pub(super) mod message;
 pub(super) mod passkey;
 pub(super) mod peer;
+mod poll;
 mod receive;
 mod retry;
 mod send;

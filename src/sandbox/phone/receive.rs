@@ -97,8 +97,7 @@ impl World {
             read_at: auto_read.then_some(now),
             ..PhoneMessage::default()
         };
-        let kept = Blob(content.encode_to_vec());
-        self.phone_shows(number, row, shown, Some(kept));
+        self.phone_shows(number, row, shown, Some(Blob(content.encode_to_vec())));
         if auto_read {
             self.phone_sends_receipt(number, origin, &id, Some("read"));
         }
@@ -116,7 +115,14 @@ impl World {
         self.phone_sends_receipt(number, origin, id, Some("sender"));
         // What went to somebody else is wrapped; a note to oneself, and what a whole group got, is not.
         let (chat, content) = match content.device_sent_message.take() {
-            Some(sent) => (sent.destination_jid.and_then(|chat| chat.parse::<Jid>().ok()), sent.message.into_option()),
+            Some(mut sent) => {
+                let mut inner = sent.message.take();
+                // A poll's secret may stand outside.
+                if let Some(inner) = inner.as_mut().filter(|inner| inner.message_context_info.is_unset()) {
+                    inner.message_context_info = std::mem::take(&mut content.message_context_info);
+                }
+                (sent.destination_jid.and_then(|chat| chat.parse::<Jid>().ok()), inner)
+            }
             None if origin.chat.is_group() => (Some(origin.chat.clone()), Some(content)),
             None => (Some(Jid::pn(number)), Some(content)),
         };
@@ -151,7 +157,8 @@ impl World {
         let Some(from) = reader.and_then(|reader| self.place_of(&reader)) else { return };
         let state = match attr(stanza, "type").as_str() {
             "" | "inactive" => MessageState::Delivered,
-            "read" | "played" => MessageState::Read,
+            "read" => MessageState::Read,
+            "played" => MessageState::Played,
             "retry" => return self.phone_is_asked_again(number, &from, stanza),
             _ => return,
         };

@@ -3,12 +3,14 @@
 use buffa::{Message as _, MessageField};
 use tracing::debug;
 use wacore::messages::MessageUtils;
+use wacore::send::{media_type_from_message, should_hide_decrypt_fail, stanza_type_from_message};
 use wacore_binary::{Jid, JidExt as _, Node};
 use waproto::whatsapp as wa;
 
 use super::Chat;
-use super::content::{describe, stanza_kind};
+use super::content::{describe, edit_of};
 use crate::error::{Code, Error, Result};
+use crate::sandbox::draft::Draft;
 use crate::sandbox::keys::{Blob, hex};
 use crate::sandbox::server::World;
 use crate::sandbox::server::account::Place;
@@ -18,6 +20,12 @@ use crate::sandbox::wire::node::el;
 use crate::sandbox::{Direction, MessageState, PhoneMessage};
 
 impl World {
+    /// The phone sends what its owner wants. Gives the row that it shows, or that it changed.
+    pub(in crate::sandbox) fn phone_sends_draft(&mut self, number: &str, to: &Chat, draft: &Draft) -> Result<PhoneMessage> {
+        let content = self.compose(number, to, draft)?;
+        self.phone_sends(number, to, &content)
+    }
+
     /// The phone sends something. Gives the row that it shows, or that it changed.
     pub(in crate::sandbox) fn phone_sends(&mut self, number: &str, to: &Chat, content: &wa::Message) -> Result<PhoneMessage> {
         self.known(number)?;
@@ -34,9 +42,7 @@ impl World {
             ..PhoneMessage::default()
         };
         let shown = self.phone_shows(number, row, shown, Some(Blob(content.encode_to_vec())));
-        let (kind, edit) = stanza_kind(content);
-        let extra = edit.map(|edit| ("edit", edit.to_owned())).into_iter().collect();
-        let envelope = Envelope { id, chat, kind: kind.to_owned(), extra, identity: None };
+        let envelope = envelope(id, chat, content);
         match to {
             Chat::Person(peer) => self.phone_sends_to_person(number, peer, &envelope, content),
             Chat::Group(_) => {
@@ -85,7 +91,7 @@ impl World {
         let sealed = self.encrypt(&from.number, to, &padded);
         let (kind, bytes) = sealed.inspect_err(|error| debug!(device = to.device, %error, "no copy for a device")).ok()?;
         let account = self.accounts.get(&to.number)?;
-        Some(Copy { to: account.jid(to.device, self.lid_addressing), encrypted: vec![enc(kind, bytes, 0)] })
+        Some(Copy { to: account.jid(to.device, self.lid_addressing), encrypted: vec![enc(kind, bytes, 0, content)] })
     }
 
     /// A message that is for one own device only and is not shown.
@@ -101,7 +107,7 @@ impl World {
             .attr("t", self.now_secs().to_string())
             .attr("type", "text")
             .attr("category", "peer")
-            .children([enc(kind, bytes, 0)])
+            .children([enc(kind, bytes, 0, content)])
             .build();
         self.deliver(to, message);
     }
@@ -111,7 +117,8 @@ impl World {
         let Some(account) = self.accounts.get(number) else { return };
         let place = account.by_id.get(&(chat_of_row.to_owned(), id.to_owned()));
         let content = place.and_then(|place| account.messages.get(place));
-        let Some(content) = content.filter(|row| row.shown.direction == Direction::Out).and_then(|row| row.content.clone()) else {
+        let Some(content) = content.filter(|row| row.shown.direction == Direction::Out).and_then(|row| row.content.clone())
+        else {
             return;
         };
         let Ok(mut content) = wa::Message::decode_from_slice(&content.0) else { return };
@@ -120,7 +127,8 @@ impl World {
         let peer = self.number_of(&named).and_then(|peer| self.accounts.get(&peer));
         let chat = if group { Some(named) } else { peer.map(|peer| peer.jid(0, self.lid_addressing)) };
         let Some(chat) = chat else { return };
-        let (kind, _) = stanza_kind(&content);
+        let envelope = envelope(id.to_owned(), chat.clone(), &content);
+        let dressed = content.clone();
         if group {
             if !self.group_devices(&chat.user).contains(to) {
                 return;
@@ -137,8 +145,7 @@ impl World {
         let from = Place { number: number.to_owned(), device: 0 };
         let Ok((cipher, bytes)) = self.encrypt(number, to, &MessageUtils::encode_and_pad(&content)) else { return };
         let Some(jid) = self.accounts.get(&to.number).map(|account| account.jid(to.device, self.lid_addressing)) else { return };
-        let encrypted = vec![enc(cipher, bytes, attempt)];
-        let envelope = Envelope { id: id.to_owned(), chat, kind: kind.to_owned(), extra: Vec::new(), identity: None };
+        let encrypted = vec![enc(cipher, bytes, attempt, &dressed)];
         if group {
             self.deliver_in_group(&from, to, &envelope, encrypted);
         } else {
@@ -152,10 +159,32 @@ impl World {
     }
 }
 
-pub(super) fn enc(kind: &'static str, bytes: Vec<u8>, attempt: u32) -> Node {
-    let node = el("enc").attr("v", "2").attr("type", kind);
-    let node = if attempt > 0 { node.attr("count", attempt.to_string()) } else { node };
+/// A ciphertext, with what the server may know of its content.
+pub(super) fn enc(kind: &'static str, bytes: Vec<u8>, attempt: u32, content: &wa::Message) -> Node {
+    let mut node = el("enc").attr("v", "2").attr("type", kind);
+    if let Some(media) = media_type_from_message(content) {
+        node = node.attr("mediatype", media);
+    }
+    if should_hide_decrypt_fail(content) {
+        node = node.attr("decrypt-fail", "hide");
+    }
+    if attempt > 0 {
+        node = node.attr("count", attempt.to_string());
+    }
     node.bytes(bytes).build()
+}
+
+/// What all copies of a message share.
+fn envelope(id: String, chat: Jid, content: &wa::Message) -> Envelope {
+    let extra = edit_of(content).map(|edit| ("edit", edit.to_owned())).into_iter().collect();
+    let kind = stanza_type_from_message(content).to_owned();
+    let poll = match kind.as_str() {
+        "poll" if content.poll_update_message.is_set() => Some("vote"),
+        "poll" => Some("creation"),
+        _ => None,
+    };
+    let meta = poll.map(|poll| el("meta").attr("polltype", poll).build()).into_iter().collect();
+    Envelope { id, chat, kind, extra, identity: None, meta }
 }
 
 /// The copy of a sent message for the sender's own other devices.

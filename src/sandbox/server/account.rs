@@ -9,6 +9,7 @@ use wacore_libsignal::protocol::{SenderKeyRecord, SessionRecord};
 use super::World;
 use super::app_state::Collection;
 use super::queue::Queued;
+use super::registration::Properties;
 use crate::domain::clock::{Ambient, Time};
 use crate::error::{Code, Error, Result};
 use crate::sandbox::journal::Key;
@@ -71,6 +72,9 @@ pub(in crate::sandbox) struct Device {
     pub(in crate::sandbox) signed_identity: Blob,
     /// When it was linked.
     pub(in crate::sandbox) linked_at: Time,
+    /// What it told about itself, if it registered by itself.
+    #[serde(default)]
+    pub(in crate::sandbox) properties: Option<Properties>,
     /// Whether it has the keys of the account's app state.
     pub(in crate::sandbox) has_app_state_key: bool,
     /// What it published; kept apart in the journal because it is large.

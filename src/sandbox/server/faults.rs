@@ -1,16 +1,17 @@
 //! Where armed faults strike: at logins, at stanzas from clients, and at deliveries.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tracing::debug;
-use wacore_binary::{Node, NodeContent};
+use wacore_binary::{Jid, Node, NodeContent};
 
 use super::World;
 use super::account::Place;
 use super::iq::Answer;
+use crate::domain::clock::Time;
 use crate::error::{Code, Error, Result};
 use crate::sandbox::PLACEHOLDER;
 use crate::sandbox::fault::{Fault, FaultKind, FaultSpec, Injection, REPORTED};
@@ -25,6 +26,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// An armed fault with its dice.
 struct Armed {
     spec: FaultSpec,
+    at: Time,
+    /// The schedule that it belongs to, whose report it is in.
+    schedule: Option<u64>,
     left: Option<u32>,
     dice: StdRng,
     injected: u64,
@@ -35,15 +39,51 @@ struct Armed {
 #[derive(Default)]
 pub(super) struct Faults {
     armed: BTreeMap<u64, Armed>,
+    /// The ids of those for one account, and under no number of those for all: with thousands of accounts under a schedule each stanza
+    /// looks at its own.
+    by_number: HashMap<String, BTreeSet<u64>>,
     next: u64,
+}
+
+impl Faults {
+    fn insert(&mut self, armed: Armed) -> u64 {
+        self.next += 1;
+        self.by_number.entry(armed.spec.phone_number.clone()).or_default().insert(self.next);
+        self.armed.insert(self.next, armed);
+        self.next
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Armed> {
+        let armed = self.armed.remove(&id)?;
+        if let Some(ids) = self.by_number.get_mut(&armed.spec.phone_number) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_number.remove(&armed.spec.phone_number);
+            }
+        }
+        Some(armed)
+    }
+
+    /// Those that may strike this account, oldest first.
+    fn for_account<'a>(&'a self, number: &str) -> impl Iterator<Item = (u64, &'a Armed)> + use<'a> {
+        let of = |number: &str| self.by_number.get(number).into_iter().flatten().copied();
+        let ids: BTreeSet<u64> = of("").chain(of(number)).collect();
+        ids.into_iter().filter_map(|id| Some((id, self.armed.get(&id)?)))
+    }
 }
 
 /// A fault that strikes now.
 pub(super) struct Strike {
     kind: FaultKind,
     code: Option<u16>,
-    duration: Duration,
+    duration: Option<Duration>,
     rate: u32,
+}
+
+impl Strike {
+    fn pause(&self) -> Duration {
+        self.duration.unwrap_or(PAUSE)
+    }
 }
 
 /// What becomes of a question that a fault struck.
@@ -80,41 +120,82 @@ impl World {
     /// Arms a fault; one of a connection that names no stanza strikes the connections there are.
     pub(in crate::sandbox) fn arm(&mut self, spec: FaultSpec) -> Result<Fault> {
         spec.check()?;
-        if self.faults.armed.len() >= MAX_FAULTS {
+        if self.faults.armed.values().filter(|armed| armed.schedule.is_none()).count() >= MAX_FAULTS {
             return Err(Error::new(Code::RateLimited, "there are too many faults; delete some").reason("too_many_faults"));
         }
-        self.faults.next += 1;
-        let id = self.faults.next;
+        let id = self.arm_unchecked(spec, None);
+        self.fault(id)
+    }
+
+    /// The same for a schedule, which has checked what it draws from.
+    pub(super) fn arm_unchecked(&mut self, spec: FaultSpec, schedule: Option<u64>) -> u64 {
         let dice = StdRng::seed_from_u64(spec.seed.cast_unsigned());
-        let at_once = spec.of_connection() && spec.stanza.is_empty();
-        let armed = Armed { left: spec.count, dice, injected: 0, injections: VecDeque::new(), spec };
-        self.faults.armed.insert(id, armed);
-        if at_once {
-            let connected = self.connections.iter().filter_map(|(id, connection)| Some((*id, connection.place.clone()?)));
-            let mut connected: Vec<(u64, Place)> = connected.collect();
-            connected.sort();
-            for (connection, place) in connected {
+        let at_once = (spec.of_connection() && spec.stanza.is_empty()).then(|| spec.phone_number.clone());
+        let (left, at) = (spec.count, self.ambient.now());
+        let id = self.faults.insert(Armed { at, schedule, left, dice, injected: 0, injections: VecDeque::new(), spec });
+        if let Some(number) = at_once {
+            for (connection, place) in self.connected(&number) {
                 if let Some(strike) = self.strike_with(id, &place, "") {
                     self.break_connection(connection, &strike);
                 }
             }
         }
-        self.fault(id)
+        id
+    }
+
+    /// The connections of an account, or all, in the order in which they were made.
+    fn connected(&self, number: &str) -> BTreeMap<u64, Place> {
+        let place = |(id, connection): (&u64, &super::Connection)| Some((*id, connection.place.clone()?));
+        match self.accounts.get(number) {
+            Some(account) => {
+                let online = account.devices.values().filter_map(|device| device.online);
+                online.filter_map(|id| place((&id, self.connections.get(&id)?))).collect()
+            }
+            None if number.is_empty() => self.connections.iter().filter_map(place).collect(),
+            None => BTreeMap::new(),
+        }
+    }
+
+    /// Takes back what a schedule has armed and what has not struck; for one account or for all.
+    pub(super) fn disarm_scheduled(&mut self, schedule: u64, number: Option<&str>) {
+        let ids: Vec<u64> = match number {
+            Some(number) => {
+                self.faults.for_account(number).filter(|(_, armed)| armed.schedule == Some(schedule)).map(|(id, _)| id).collect()
+            }
+            None => self.faults.armed.iter().filter(|(_, armed)| armed.schedule == Some(schedule)).map(|(id, _)| *id).collect(),
+        };
+        for id in ids {
+            self.faults.remove(id);
+        }
+    }
+
+    /// How many faults wait for this account.
+    #[cfg(test)]
+    pub(super) fn armed_for(&self, number: &str) -> usize {
+        self.faults.for_account(number).count()
     }
 
     /// All faults, oldest first.
     pub(in crate::sandbox) fn list_faults(&self) -> Vec<Fault> {
-        self.faults.armed.iter().map(|(id, armed)| armed.show(*id)).collect()
+        self.faults.armed.iter().filter(|(_, armed)| armed.schedule.is_none()).map(|(id, armed)| armed.show(*id)).collect()
     }
 
     /// Disarms one fault.
     pub(in crate::sandbox) fn disarm(&mut self, id: u64) -> Result<()> {
-        self.faults.armed.remove(&id).map(drop).ok_or_else(|| Error::not_found("fault"))
+        // What belongs to a schedule is nobody else's to take away.
+        let own = self.faults.armed.get(&id).is_some_and(|armed| armed.schedule.is_none());
+        if own {
+            drop(self.faults.remove(id));
+        }
+        if own { Ok(()) } else { Err(Error::not_found("fault")) }
     }
 
     /// Disarms all faults.
     pub(in crate::sandbox) fn disarm_all(&mut self) {
-        self.faults.armed.clear();
+        let own: Vec<u64> = self.faults.armed.iter().filter(|(_, armed)| armed.schedule.is_none()).map(|(id, _)| *id).collect();
+        for id in own {
+            self.faults.remove(id);
+        }
     }
 
     fn fault(&self, id: u64) -> Result<Fault> {
@@ -123,15 +204,17 @@ impl World {
 
     /// The first fault of one of these kinds that strikes now.
     fn strike(&mut self, kinds: &[FaultKind], place: &Place, stanza: &str) -> Option<Strike> {
-        let ids: Vec<u64> =
-            self.faults.armed.iter().filter(|(_, armed)| kinds.contains(&armed.spec.kind)).map(|(id, _)| *id).collect();
+        let fits = |(_, armed): &(u64, &Armed)| kinds.contains(&armed.spec.kind);
+        let ids: Vec<u64> = self.faults.for_account(&place.number).filter(fits).map(|(id, _)| id).collect();
         ids.into_iter().find_map(|id| self.strike_with(id, place, stanza))
     }
 
     fn strike_with(&mut self, id: u64, place: &Place, stanza: &str) -> Option<Strike> {
         let now = self.ambient.now();
         let armed = self.faults.armed.get_mut(&id)?;
-        if armed.left == Some(0) || !armed.spec.fits(&place.number, stanza) {
+        let over = armed.spec.kind == FaultKind::RefuseNewChats
+            && armed.spec.duration.is_some_and(|duration| now >= armed.at.plus(duration));
+        if over || armed.left == Some(0) || !armed.spec.fits(&place.number, stanza) {
             return None;
         }
         if armed.spec.probability.is_some_and(|probability| !armed.dice.random_bool(probability)) {
@@ -143,16 +226,25 @@ impl World {
             armed.injections.pop_front();
         }
         let (phone_number, device) = (place.number.clone(), place.device);
-        armed.injections.push_back(Injection { at: now, phone_number, device, stanza: stanza.to_owned() });
+        let injection = Injection { at: now, phone_number, device, stanza: stanza.to_owned() };
+        armed.injections.push_back(injection.clone());
+        let (schedule, spent) = (armed.schedule, armed.left == Some(0));
         let FaultSpec { kind, code, duration, bytes_per_second, .. } = armed.spec;
         debug!(fault = id, ?kind, stanza, "a fault strikes");
-        Some(Strike { kind, code, duration: duration.unwrap_or(PAUSE), rate: bytes_per_second.unwrap_or(1000) })
+        if let Some(schedule) = schedule {
+            self.schedules.struck(schedule, kind, injection);
+            // Its report is the schedule's.
+            if spent {
+                self.faults.remove(id);
+            }
+        }
+        Some(Strike { kind, code, duration, rate: bytes_per_second.unwrap_or(1000) })
     }
 
     // -- connections
 
     fn break_connection(&mut self, connection: u64, strike: &Strike) {
-        let until = self.ambient.now().plus(strike.duration);
+        let until = self.ambient.now().plus(strike.pause());
         let Some(client) = self.connections.get_mut(&connection) else { return };
         let conflict = |kind: &'static str| {
             el("stream:error").attr("code", "401").children([el("conflict").attr("type", kind).build()]).build()
@@ -181,7 +273,7 @@ impl World {
             let code = strike.code.unwrap_or(401);
             let failure = el("failure").attr("reason", code.to_string()).attr("location", "sandbox");
             let failure = match code {
-                402 => failure.attr("code", "101").attr("expire", strike.duration.as_secs().max(1).to_string()),
+                402 => failure.attr("code", "101").attr("expire", strike.pause().as_secs().max(1).to_string()),
                 _ => failure,
             };
             self.send_last(connection, failure.build(), Duration::ZERO);
@@ -197,7 +289,7 @@ impl World {
         let name = stanza.map(name).unwrap_or_default();
         let place = self.place(connection).unwrap_or_else(nobody);
         let fits = |armed: &Armed| armed.spec.of_connection() && armed.spec.stanza.is_empty() == stanza.is_none();
-        let ids: Vec<u64> = self.faults.armed.iter().filter(|(_, armed)| fits(armed)).map(|(id, _)| *id).collect();
+        let ids: Vec<u64> = self.faults.for_account(&place.number).filter(|(_, armed)| fits(armed)).map(|(id, _)| id).collect();
         let mut ended = false;
         for id in ids {
             if let Some(strike) = self.strike_with(id, &place, &name) {
@@ -243,7 +335,7 @@ impl World {
         let kinds = [FaultKind::IgnoreIq, FaultKind::LateIq, FaultKind::RefuseIq];
         let strike = self.strike(&kinds, &place, &name(question))?;
         Some(match strike.kind {
-            FaultKind::LateIq => Struck::Late(strike.duration),
+            FaultKind::LateIq => Struck::Late(strike.pause()),
             FaultKind::RefuseIq => Struck::Refused(Err(match strike.code.unwrap_or(429) {
                 429 => (429, "rate-overlimit"),
                 code => (code, "refused-by-fault"),
@@ -253,11 +345,28 @@ impl World {
     }
 
     /// The code with which a sent message is refused, if a fault wants it.
-    pub(super) fn fault_at_message(&mut self, from: &Place) -> Option<u16> {
+    pub(super) fn fault_at_message(&mut self, from: &Place, chat: &Jid) -> Option<u16> {
         if self.faults.armed.is_empty() {
             return None;
         }
-        self.strike(&[FaultKind::RefuseMessage], from, "message").map(|strike| strike.code.unwrap_or(463))
+        let mut kinds = vec![FaultKind::RefuseMessage];
+        kinds.extend(self.is_new_chat(from, chat).then_some(FaultKind::RefuseNewChats));
+        self.strike(&kinds, from, "message").map(|strike| strike.code.unwrap_or(463))
+    }
+
+    /// Whether it is somebody else, whom the account's phone shows no chat with.
+    fn is_new_chat(&self, from: &Place, chat: &Jid) -> bool {
+        let Some(peer) = self.number_of(chat).filter(|peer| *peer != from.number) else { return false };
+        let name = Jid::pn(peer).to_string();
+        self.accounts.get(&from.number).is_some_and(|account| !account.by_id.keys().any(|(chat, _)| *chat == name))
+    }
+
+    /// How long after a link the restart comes, if a fault wants another moment than the usual one.
+    pub(super) fn fault_at_restart(&mut self, place: &Place) -> Option<Duration> {
+        if self.faults.armed.is_empty() {
+            return None;
+        }
+        self.strike(&[FaultKind::Restart], place, "").map(|strike| strike.duration.unwrap_or(Duration::ZERO))
     }
 
     /// Whether a fault of this kind strikes here; for the kinds that are a yes or no.

@@ -74,7 +74,7 @@ impl Group {
         Jid::group(self.id.as_str())
     }
 
-    pub(super) fn is_admin(&self, number: &str) -> bool {
+    pub(in crate::sandbox) fn is_admin(&self, number: &str) -> bool {
         self.members.get(number).is_some_and(|role| *role >= Role::Admin)
     }
 }
@@ -107,7 +107,7 @@ impl World {
     }
 
     /// A member's address in groups.
-    pub(super) fn member_jid(&self, number: &str) -> Jid {
+    pub(in crate::sandbox) fn member_jid(&self, number: &str) -> Jid {
         self.accounts.get(number).map_or_else(|| Jid::pn(number), |account| account.jid(0, self.lid_addressing))
     }
 

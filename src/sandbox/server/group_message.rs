@@ -24,6 +24,7 @@ impl World {
             kind: attr(node, "type"),
             extra: extra.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
             identity: node.get_optional_child("device-identity").cloned(),
+            meta: node.get_children_by_tag("meta").cloned().collect(),
         };
         let shared: Vec<Node> = node.get_children_by_tag("enc").cloned().collect();
         // A resend for one device.
@@ -93,6 +94,7 @@ impl World {
         let first = encrypted.iter().any(|encrypted| attr(encrypted, "type") == "pkmsg");
         let mut parts = encrypted;
         parts.extend(envelope.identity.clone().filter(|_| first));
+        parts.extend(envelope.meta.iter().cloned());
         self.deliver(to, message.children(parts).build());
     }
 }

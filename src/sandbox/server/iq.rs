@@ -84,7 +84,9 @@ impl World {
         /// Clients choose these names, so there is an end to counting them apart.
         const MAX_NAMES: usize = 256;
         debug!(namespace, tag, "an iq that the sandbox does not know");
-        let name = if self.unknown.len() < MAX_NAMES { format!("{namespace} {tag}") } else { "others".to_owned() };
+        let name: String = format!("{namespace} {tag}").chars().take(100).collect();
+        let known = self.unknown.contains_key(&name) || self.unknown.len() < MAX_NAMES;
+        let name = if known { name } else { "others".to_owned() };
         *self.unknown.entry(name).or_default() += 1;
         Err((501, "feature-not-implemented"))
     }

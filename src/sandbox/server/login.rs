@@ -1,11 +1,13 @@
 //! What a client says about itself right after the handshake: a login, or the wish to be paired.
 
+use std::time::Duration;
+
 use tracing::debug;
-use wacore_binary::Jid;
+use wacore_binary::{Jid, Node};
 use waproto::whatsapp as wa;
 
-use super::World;
 use super::account::Place;
+use super::{World, registration};
 use crate::sandbox::PLACEHOLDER;
 use crate::sandbox::wire::node::el;
 
@@ -13,6 +15,19 @@ impl World {
     /// Answers the client's payload: pairing references, `<success>`, or `<failure>`.
     pub(super) fn log_in(&mut self, connection: u64, payload: &wa::ClientPayload) {
         let number = payload.username.unwrap_or(0).to_string();
+        if let Some(data) = payload.device_pairing_data.as_option() {
+            match registration::check(data) {
+                Ok(registered) => {
+                    if let Some(connection) = self.connections.get_mut(&connection) {
+                        connection.registered = Some(registered);
+                    }
+                }
+                Err(part) => {
+                    debug!(connection, part, "registration refused");
+                    return self.send_last(connection, failure("400"), Duration::ZERO);
+                }
+            }
+        }
         if payload.device_pairing_data.is_set() || number == "0" || number == PLACEHOLDER {
             let place = Place { number: PLACEHOLDER.to_owned(), device: 0 };
             if self.fault_at_login(connection, &place) {
@@ -27,14 +42,13 @@ impl World {
         let key = self.connections.get(&connection).map(|connection| connection.noise_key);
         let Some(device) = self.device_mut(&place).filter(|device| key.is_some_and(|key| device.noise_key.0 == key)) else {
             debug!(connection, "login refused: no such device");
-            let failure = el("failure").attr("reason", "401").attr("location", "sandbox").build();
-            return self.send_last(connection, failure, std::time::Duration::ZERO);
+            return self.send_last(connection, failure("401"), Duration::ZERO);
         };
         let previous = device.online.replace(connection);
         if let Some(previous) = previous {
             let conflict = el("conflict").attr("type", "replaced").build();
             let error = el("stream:error").children([conflict]).build();
-            self.send_last(previous, error, std::time::Duration::ZERO);
+            self.send_last(previous, error, Duration::ZERO);
         }
         if let Some(connection) = self.connections.get_mut(&connection) {
             connection.place = Some(place.clone());
@@ -51,4 +65,9 @@ impl World {
         self.send(connection, success);
         self.fault_of_connection(connection, None);
     }
+}
+
+/// A refused login.
+fn failure(reason: &'static str) -> Node {
+    el("failure").attr("reason", reason).attr("location", "sandbox").build()
 }

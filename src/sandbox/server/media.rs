@@ -283,7 +283,8 @@ impl World {
         let written = self.media.file(&path).map_or(Ok(()), |file| write(&file, &bytes));
         self.media.release(length(&bytes));
         written.map_err(|error| {
-            Error::new(Code::Unavailable, format!("the sandbox's media folder cannot be written: {}", error.kind())).because(error)
+            Error::new(Code::Unavailable, format!("the sandbox's media folder cannot be written: {}", error.kind()))
+                .because(error)
         })?;
         self.record_media(&path, kind, bytes);
         Ok(path)

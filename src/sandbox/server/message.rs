@@ -23,6 +23,8 @@ pub(in crate::sandbox) struct Envelope {
     pub(in crate::sandbox) extra: Vec<(&'static str, String)>,
     /// The sender's signed identity, for those who get their first message of a session.
     pub(in crate::sandbox) identity: Option<Node>,
+    /// `<meta>`, passed on as it is.
+    pub(in crate::sandbox) meta: Vec<Node>,
 }
 
 impl World {
@@ -35,7 +37,7 @@ impl World {
         }
         let ack = el("ack").attr("class", "message").attr("id", id.clone()).attr("from", chat.clone());
         let ack = ack.attr("t", self.now_secs().to_string());
-        if let Some(code) = self.fault_at_message(from) {
+        if let Some(code) = self.fault_at_message(from, &chat) {
             return self.send(connection, ack.attr("error", code.to_string()).build());
         }
         if chat.is_group() {
@@ -69,6 +71,7 @@ impl World {
             kind: attr(node, "type"),
             extra: extra.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
             identity: node.get_optional_child("device-identity").cloned(),
+            meta: node.get_children_by_tag("meta").cloned().collect(),
         };
         self.distribute(from, &envelope, copies);
         self.send(connection, ack.build());
@@ -106,6 +109,7 @@ impl World {
             let first = encrypted.iter().any(|encrypted| attr(encrypted, "type") == "pkmsg");
             let mut children = encrypted;
             children.extend(envelope.identity.clone().filter(|_| first));
+            children.extend(envelope.meta.iter().cloned());
             self.deliver(&place, message.children(children).build());
         }
     }

@@ -10,6 +10,8 @@ mod contacts;
 mod crowd;
 mod devices;
 pub(super) mod faults;
+#[cfg(test)]
+mod fuzz;
 pub(super) mod group;
 mod group_iq;
 mod group_members;
@@ -26,13 +28,14 @@ pub(super) mod prekeys;
 mod presence;
 pub(super) mod queue;
 mod receipt;
+pub(super) mod registration;
+mod schedule;
 mod small;
 mod usync;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use wacore_binary::{Jid, Node, Server};
@@ -45,14 +48,16 @@ use self::pairing::{Pending, Reference};
 use self::pairing_code::CodeRequest;
 use self::passkey::PasskeyLink;
 use self::queue::Drain;
+use self::registration::Registered;
+use self::schedule::Schedules;
 use super::journal::Key;
-use super::wire::connection::Outgoing;
-use super::wire::node::attr;
+use super::wire::connection::{Outbox, Outgoing};
+use super::wire::node::{attr, weight};
 use crate::domain::clock::{Ambient, Time};
 
 /// One client's connection, as the server sees it.
 pub(super) struct Connection {
-    outbox: mpsc::Sender<Outgoing>,
+    outbox: Outbox,
     cut: CancellationToken,
     /// The client's static key.
     noise_key: [u8; 32],
@@ -60,12 +65,16 @@ pub(super) struct Connection {
     host: String,
     /// The device it logged in as; none while pairing.
     place: Option<Place>,
+    /// What it registered, if it came to be linked by itself.
+    registered: Option<Registered>,
     /// How far its offline queue has been sent.
     drain: Drain,
     /// The pairing code it asked for.
     code: Option<CodeRequest>,
     /// A link that waits for the account's passkey.
     passkey: Option<PasskeyLink>,
+    /// The references for QR codes that it has.
+    offered: Vec<String>,
     /// A link that waits for the client's signature.
     pending: Option<Pending>,
     /// Whose presence it wants to know.
@@ -104,11 +113,14 @@ pub(super) struct World {
     pub(super) groups: BTreeMap<String, Group>,
     connections: HashMap<u64, Connection>,
     references: HashMap<String, Reference>,
+    /// Who wants to know whose presence: connections by number.
+    watchers: HashMap<String, BTreeSet<u64>>,
     next_connection: u64,
     outbound: Vec<Sending>,
     /// How late the answers of this step are, by a fault.
     lateness: Duration,
     faults: Faults,
+    schedules: Schedules,
     /// The files on the media host.
     pub(super) media: MediaStore,
     /// Stanzas for phones, worked off before the step ends.
@@ -131,16 +143,25 @@ impl World {
             groups: BTreeMap::new(),
             connections: HashMap::new(),
             references: HashMap::new(),
+            watchers: HashMap::new(),
             next_connection: 1,
             outbound: Vec::new(),
             lateness: Duration::ZERO,
             faults: Faults::default(),
+            schedules: Schedules::default(),
             media,
             phone_inbox: VecDeque::new(),
             changed: BTreeSet::new(),
             generation: 0,
             unknown: BTreeMap::new(),
         }
+    }
+
+    /// One of the tests: nothing in it, and a clock that stands.
+    #[cfg(test)]
+    fn for_tests() -> Self {
+        let media = MediaStore::new(None, 1 << 20, Duration::from_secs(3600), [0; 32]);
+        Self::new(Ambient::held(Time(1_800_000_000_000)), true, media)
     }
 
     /// Puts an account in place, new or from the journal.
@@ -187,7 +208,7 @@ impl World {
     /// A client finished its handshake.
     pub(super) fn connect(
         &mut self,
-        outbox: mpsc::Sender<Outgoing>,
+        outbox: Outbox,
         cut: CancellationToken,
         host: String,
         noise_key: [u8; 32],
@@ -201,9 +222,11 @@ impl World {
             noise_key,
             host,
             place: None,
+            registered: None,
             drain: Drain::Waiting,
             code: None,
             passkey: None,
+            offered: Vec::new(),
             pending: None,
             watches: BTreeSet::new(),
             available: false,
@@ -219,8 +242,13 @@ impl World {
 
     /// A connection is gone. Harmless when the device has another one by now.
     pub(super) fn disconnect(&mut self, id: u64) {
-        self.references.retain(|_, reference| reference.connection != id);
+        self.withdraw_references(id);
         let Some(connection) = self.connections.remove(&id) else { return };
+        for number in &connection.watches {
+            if let Some(watchers) = self.watchers.get_mut(number) {
+                watchers.remove(&id);
+            }
+        }
         let Some(place) = connection.place else { return };
         let Some(device) = self.device_mut(&place) else { return };
         if device.online == Some(id) {
@@ -251,10 +279,11 @@ impl World {
         for Sending { connection: id, node, after, late } in std::mem::take(&mut self.outbound) {
             let Some(connection) = self.connections.get_mut(&id).filter(|connection| !connection.half_open) else { continue };
             let stall = connection.stalled_until.take().map_or(Duration::ZERO, |until| until.since(now));
-            let outgoing = Outgoing { node, after: after.max(stall), generation: self.generation, pace: connection.pace };
+            let (generation, pace, weight) = (self.generation, connection.pace, node.as_ref().map_or(0, weight));
+            let outgoing = Outgoing { node, after: after.max(stall), generation, pace, weight };
             if !late.is_zero() {
                 send_later(connection, outgoing, late);
-            } else if let Err(mpsc::error::TrySendError::Full(_)) = connection.outbox.try_send(outgoing) {
+            } else if !connection.outbox.put(outgoing) {
                 debug!(connection = id, "cut off: its queue is full");
                 connection.cut.cancel();
             }
@@ -295,7 +324,9 @@ impl World {
 /// Sends to one connection after a while, without holding up what comes behind. Ends with the connection; a client has at most as many
 /// of them as questions that faults made late.
 fn send_later(connection: &Connection, outgoing: Outgoing, late: Duration) {
-    let (outbox, cut) = (connection.outbox.downgrade(), connection.cut.clone());
+    // It is not weighed: it came from a fault, which strikes as often as it was told to.
+    let outgoing = Outgoing { weight: 0, ..outgoing };
+    let (outbox, cut) = (connection.outbox.queue.downgrade(), connection.cut.clone());
     tokio::spawn(cut.run_until_cancelled_owned(async move {
         tokio::time::sleep(late).await;
         if let Some(outbox) = outbox.upgrade() {

@@ -12,6 +12,7 @@ use super::account::{Device, Place};
 use crate::domain::clock::Time;
 use crate::error::{Code, Error, Result};
 use crate::sandbox::fault::FaultKind;
+use crate::sandbox::journal::Key;
 use crate::sandbox::keys::Blob;
 use crate::sandbox::phone::link;
 use crate::sandbox::wire::node::{SERVER, child_bytes, el};
@@ -52,6 +53,9 @@ impl World {
             let reference = format!("2@{}", STANDARD.encode(self.ambient.random::<48>()).replace('/', "_"));
             let until = if expired { now } else { now.plus(FIRST_LIFETIME + NEXT_LIFETIME * position) };
             offered.push(el("ref").bytes(reference.clone().into_bytes()).build());
+            if let Some(client) = self.connections.get_mut(&connection) {
+                client.offered.push(reference.clone());
+            }
             self.references.insert(reference, Reference { connection, until });
         }
         let offer = el("iq")
@@ -64,6 +68,14 @@ impl World {
         self.send(connection, offer);
     }
 
+    /// The codes of this client are worth nothing any more.
+    pub(super) fn withdraw_references(&mut self, connection: u64) {
+        let offered = self.connections.get_mut(&connection).map(|client| std::mem::take(&mut client.offered));
+        for reference in offered.unwrap_or_default() {
+            self.references.remove(&reference);
+        }
+    }
+
     /// The phone scans a QR code: begins the link.
     pub(in crate::sandbox) fn scan(&mut self, number: &str, code: &str) -> Result<Outcome> {
         self.known(number)?;
@@ -73,6 +85,10 @@ impl World {
         let connection = reference
             .map(|reference| reference.connection)
             .ok_or_else(|| Error::field("code", "this code is not valid any more").reason("code_expired"))?;
+        let registered = self.connections.get(&connection).and_then(|client| client.registered.as_ref());
+        if registered.is_some_and(|registered| registered.keys.identity.0 != scanned.identity) {
+            return Err(Error::field("code", "this code names another identity than its device has registered"));
+        }
         self.begin_link(connection, number, &scanned.identity, &scanned.adv_secret)
     }
 
@@ -105,8 +121,9 @@ impl World {
                 key_index: u32::from(device),
                 signed_identity: Blob::default(),
                 linked_at: now,
+                properties: client.registered.as_ref().map(|registered| registered.properties.clone()),
                 has_app_state_key: false,
-                bundle: None,
+                bundle: client.registered.as_ref().map(|registered| registered.keys.clone()),
                 queue: std::collections::BTreeMap::new(),
                 next_queued: 1,
                 online: None,
@@ -131,7 +148,7 @@ impl World {
             .build();
         self.touch_account(number);
         // One code links one device.
-        self.references.retain(|_, reference| reference.connection != connection);
+        self.withdraw_references(connection);
         self.send(connection, stanza);
         Ok(outcome)
     }
@@ -149,14 +166,22 @@ impl World {
         };
         let Some(mut pending) = client.pending.take() else { return };
         client.code = None;
-        pending.device.signed_identity = Blob(child_bytes(sign, "device-identity").unwrap_or_default());
         let place = pending.place;
         let Some(account) = self.accounts.get_mut(&place.number) else { return };
+        let said = child_bytes(sign, "device-identity").unwrap_or_default();
+        let Some(complete) = link::complete_identity(account, &pending.device.identity.0, &said) else {
+            let _ = pending.done.send(Err(Error::field("code", "the device's signature of the link is wrong")));
+            let error = el("stream:error").attr("code", "401").build();
+            return self.send_last(connection, error, Duration::ZERO);
+        };
+        pending.device.signed_identity = Blob(complete);
         account.devices.insert(place.device, pending.device);
         self.touch_device(&place);
+        self.touch(Key::Bundle(place.number.clone(), place.device));
         self.devices_changed(&place.number, "add", place.device);
         let restart = el("stream:error").attr("code", "515").build();
-        self.send_last(connection, restart, RESTART_DELAY);
+        let delay = self.fault_at_restart(&place).unwrap_or(RESTART_DELAY);
+        self.send_last(connection, restart, delay);
         let _ = pending.done.send(Ok(()));
     }
 }

@@ -61,7 +61,7 @@ impl World {
         let client = self.connections.get_mut(&connection).ok_or_else(gone)?;
         let number = number.to_owned();
         client.passkey = Some(PasskeyLink { number, challenge, reference: String::new(), half: None, code: None });
-        self.references.retain(|_, reference| reference.connection != connection);
+        self.withdraw_references(connection);
         let request = self.notification("passkey_prologue_request", options);
         self.send(connection, request);
         let (done, outcome) = oneshot::channel();

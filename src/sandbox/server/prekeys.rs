@@ -7,6 +7,7 @@ use wacore_binary::{Jid, Node};
 use super::World;
 use super::account::{Bundle, Place, SignedKey};
 use super::iq::{Answer, bad_request};
+use super::registration::signed_by;
 use crate::sandbox::fault::FaultKind;
 use crate::sandbox::journal::Key;
 use crate::sandbox::keys::{Blob, Secret};
@@ -66,6 +67,10 @@ impl World {
         let fresh: Option<Vec<(u32, Blob)>> = list.iter().map(|key| Some((id_of(key)?, value_of(key)?))).collect();
         let fresh = fresh.ok_or_else(bad_request)?;
         let device = self.device_mut(place).ok_or_else(bad_request)?;
+        // Whoever starts a session would refuse the whole bundle.
+        if device.identity.0 != identity || !signed_by(&identity, &signed) {
+            return Err((406, "not-acceptable"));
+        }
         let mut one_time = device.bundle.take().map(|bundle| bundle.one_time).unwrap_or_default();
         one_time.retain(|(id, _)| fresh.iter().all(|(new, _)| new != id));
         one_time.extend(fresh);
@@ -83,6 +88,9 @@ impl World {
     pub(super) fn rotate_signed_prekey(&mut self, place: &Place, node: &Node) -> Answer {
         let signed = node.get_optional_child("skey").and_then(read_signed).ok_or_else(bad_request)?;
         let bundle = self.device_mut(place).and_then(|device| device.bundle.as_mut()).ok_or((404, "item-not-found"))?;
+        if !signed_by(&bundle.identity.0, &signed) {
+            return Err((406, "not-acceptable"));
+        }
         bundle.signed = signed;
         self.touch(Key::Bundle(place.number.clone(), place.device));
         Ok(Vec::new())

@@ -6,19 +6,24 @@ use super::World;
 use super::account::Place;
 use crate::sandbox::wire::node::{attr, el, jid};
 
+/// Longer names are cut.
+const MAX_NAME: usize = 100;
+
 impl World {
     /// `<presence>`: an announcement, or the wish to know somebody's.
     pub(super) fn on_presence(&mut self, connection: u64, place: &Place, node: &Node) {
         if attr(node, "type") == "subscribe" {
             let Some(target) = jid(node, "to").and_then(|to| self.number_of(&to)) else { return };
-            if let Some(connection) = self.connections.get_mut(&connection) {
+            let id = connection;
+            if let Some(connection) = self.connections.get_mut(&id) {
                 connection.watches.insert(target.clone());
+                self.watchers.entry(target.clone()).or_default().insert(id);
             }
             let to_lid = jid(node, "to").is_some_and(|to| to.is_lid());
             self.tell_presence(connection, &target, to_lid);
             return;
         }
-        let name = attr(node, "name");
+        let name: String = attr(node, "name").chars().take(MAX_NAME).collect();
         if let Some(account) = self.accounts.get_mut(&place.number).filter(|account| !name.is_empty() && account.notify != name) {
             account.notify = name;
             self.touch_account(&place.number);
@@ -35,9 +40,7 @@ impl World {
 
     /// Tells the watchers of an account whether its user is there.
     pub(super) fn presence_changed(&mut self, number: &str) {
-        let watching = self.connections.iter().filter(|(_, connection)| connection.watches.contains(number));
-        let watchers: Vec<u64> = watching.map(|(id, _)| *id).collect();
-        for watcher in watchers {
+        for watcher in self.watchers.get(number).cloned().unwrap_or_default() {
             self.tell_presence(watcher, number, self.lid_addressing);
         }
     }

@@ -29,7 +29,7 @@ pub(in crate::sandbox) struct Queued {
     id: String,
     from: String,
     kind: String,
-    stanza: Blob,
+    pub(super) stanza: Blob,
 }
 
 /// How far a connection has come with its offline queue.

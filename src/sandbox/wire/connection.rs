@@ -4,6 +4,7 @@
 //! missed stays in its device's queue. The writer holds each stanza back until the state it depends on is on disk.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,10 +32,13 @@ pub(in crate::sandbox) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 /// How many stanzas may wait for a peer before it is cut off: the longest offline queue, with room for live traffic.
 pub(in crate::sandbox) const OUTBOX: usize = 16_384;
 
-/// The handshake's messages are small.
+/// How many bytes of stanzas, about, may wait for a peer before it is cut off.
+const MAX_BACKLOG: usize = 64 * 1024 * 1024;
+
+/// The messages of the handshake and of pairing are small.
 const MAX_HELLO: usize = 64 * 1024;
 
-/// The largest frame of a known peer: a batch of 812 prekeys takes 40 kB.
+/// The largest frame of a peer that is linked: a batch of 812 prekeys takes 40 kB, a message to a group of a thousand 200 kB.
 const MAX_FRAME: usize = 1024 * 1024;
 
 /// How long a peer may take to accept one frame.
@@ -51,6 +55,31 @@ pub(in crate::sandbox) struct Outgoing {
     pub(in crate::sandbox) generation: u64,
     /// Bytes a second, when the connection is slow.
     pub(in crate::sandbox) pace: Option<u32>,
+    /// About how many bytes it takes while it waits.
+    pub(in crate::sandbox) weight: usize,
+}
+
+/// What waits for a peer, in number and in size. A peer that does not take it is cut off.
+pub(in crate::sandbox) struct Outbox {
+    pub(in crate::sandbox) queue: mpsc::Sender<Outgoing>,
+    backlog: Arc<AtomicUsize>,
+}
+
+impl Outbox {
+    /// One that is empty.
+    #[cfg(test)]
+    pub(in crate::sandbox) fn new(queue: mpsc::Sender<Outgoing>) -> Self {
+        Self { queue, backlog: Arc::default() }
+    }
+
+    /// Puts something into the queue; false when the peer has too much to take already.
+    pub(in crate::sandbox) fn put(&self, outgoing: Outgoing) -> bool {
+        let weight = outgoing.weight;
+        if self.backlog.fetch_add(weight, Ordering::Relaxed) > MAX_BACKLOG {
+            return false;
+        }
+        !matches!(self.queue.try_send(outgoing), Err(mpsc::error::TrySendError::Full(_)))
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +94,8 @@ enum Ended {
     Handshake(#[from] HandshakeError),
     #[error("undecryptable frame")]
     Decrypt,
-    #[error("undecodable stanza")]
-    Stanza(#[from] wacore_binary::error::BinaryError),
+    #[error(transparent)]
+    Stanza(#[from] node::Unreadable),
     #[error("websocket: {0}")]
     Socket(#[from] tokio_websockets::Error),
     #[error("frame: {0}")]
@@ -86,13 +115,20 @@ pub(in crate::sandbox) async fn run(inner: Arc<Inner>, mut socket: Socket, host:
             Err(_) => return debug!("handshake took too long"),
         }
     };
-    frames.allow(MAX_FRAME);
     let Agreed { seal, open, client_key, payload } = agreed;
     let (sink, stream) = socket.split();
     let (outbox, waiting) = mpsc::channel(OUTBOX);
     let cut = shutdown.child_token();
-    let writer = tokio::spawn(write(sink, waiting, seal, inner.durable.subscribe(), cut.clone()));
-    let id = inner.act(|world| world.connect(outbox, cut.clone(), host, client_key, &payload));
+    let backlog = Arc::new(AtomicUsize::new(0));
+    let writer = tokio::spawn(write(sink, waiting, seal, inner.durable.subscribe(), cut.clone(), Arc::clone(&backlog)));
+    let (id, known) = inner.act(|world| {
+        let id = world.connect(Outbox { queue: outbox, backlog }, cut.clone(), host, client_key, &payload);
+        (id, world.place(id).is_some())
+    });
+    // Whoever is not linked yet has little to say.
+    if known {
+        frames.allow(MAX_FRAME);
+    }
     let result = tokio::select! {
         biased;
         () = cut.cancelled() => Err(Ended::Closed),
@@ -183,10 +219,11 @@ async fn write(
     seal: NoiseCipher,
     mut durable: watch::Receiver<u64>,
     cut: CancellationToken,
+    backlog: Arc<AtomicUsize>,
 ) {
     let work = async {
         let mut counter = 0;
-        while let Some(Outgoing { node, after, generation, pace }) = waiting.recv().await {
+        while let Some(Outgoing { node, after, generation, pace, weight }) = waiting.recv().await {
             if durable.wait_for(|saved| *saved >= generation).await.is_err() {
                 break;
             }
@@ -208,6 +245,7 @@ async fn write(
             } else if !matches!(timeout(WRITE_DEADLINE, sink.send(Message::binary(frame))).await, Ok(Ok(()))) {
                 break;
             }
+            backlog.fetch_sub(weight, Ordering::Relaxed);
         }
         let _ = timeout(Duration::from_secs(1), sink.close()).await;
     };

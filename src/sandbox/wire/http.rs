@@ -1,6 +1,7 @@
 //! The HTTP door: upgrades `/ws/chat` to a websocket, is the media host, and answers everything else with 404.
 
 use std::convert::Infallible;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sha1::{Digest as _, Sha1};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_websockets::{Limits, ServerBuilder};
@@ -28,17 +30,23 @@ pub(in crate::sandbox) const PATH: &str = "/ws/chat";
 /// No websocket message is larger; whole frames are smaller still.
 const MAX_MESSAGE: usize = 2 * 1024 * 1024;
 
+/// What one connection too many is told.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
 /// Accepts connections until `shutdown`, then closes all and returns when they are gone.
 pub(in crate::sandbox) async fn serve(inner: Arc<Inner>, listener: TcpListener, shutdown: CancellationToken) {
     let tasks = TaskTracker::new();
+    let seats = Arc::new(Semaphore::new(inner.config.max_connections));
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    tasks.spawn(handle(Arc::clone(&inner), stream, tasks.clone(), shutdown.clone()));
-                }
+                Ok((stream, _)) => match Arc::clone(&seats).try_acquire_owned() {
+                    Ok(seat) => drop(tasks.spawn(handle(Arc::clone(&inner), stream, tasks.clone(), shutdown.clone(), seat))),
+                    // A fresh socket takes this much at once; then it is closed.
+                    Err(_) => drop(stream.into_std().and_then(|mut stream| stream.write(FULL))),
+                },
                 Err(error) => {
                     // Out of file descriptors, mostly: give the others a moment to end.
                     debug!(%error, "accept failed");
@@ -51,20 +59,27 @@ pub(in crate::sandbox) async fn serve(inner: Arc<Inner>, listener: TcpListener, 
     tasks.wait().await;
 }
 
-async fn handle(inner: Arc<Inner>, stream: TcpStream, tasks: TaskTracker, shutdown: CancellationToken) {
+async fn handle(
+    inner: Arc<Inner>,
+    stream: TcpStream,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    seat: OwnedSemaphorePermit,
+) {
     // Small frames go out at once; without this each answer waits for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let deadline = inner.config.handshake_deadline;
     let ended = shutdown.clone();
+    let seat = Arc::new(seat);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (inner, tasks, shutdown) = (Arc::clone(&inner), tasks.clone(), shutdown.clone());
+        let (inner, tasks, shutdown, seat) = (Arc::clone(&inner), tasks.clone(), shutdown.clone(), Arc::clone(&seat));
         async move {
             let answer = if media::is_media(request.uri().path()) {
                 // A task of its own, which sees the end of an upload that its connection does not survive.
                 let answer = tasks.spawn(media::answer(inner, request)).await;
                 answer.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, ""))
             } else {
-                upgrade(request, &inner, &tasks, &shutdown)
+                upgrade(request, &inner, &tasks, &shutdown, &seat)
             };
             Ok::<_, Infallible>(answer)
         }
@@ -89,6 +104,7 @@ fn upgrade(
     inner: &Arc<Inner>,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
+    seat: &Arc<OwnedSemaphorePermit>,
 ) -> Response<Body> {
     if request.uri().path() != PATH {
         return plain(StatusCode::NOT_FOUND, "not found\n");
@@ -104,7 +120,7 @@ fn upgrade(
     // What the client calls us is what it will reach the media host by.
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
     let pending = hyper::upgrade::on(&mut request);
-    let (inner, shutdown) = (Arc::clone(inner), shutdown.clone());
+    let (inner, shutdown, seat) = (Arc::clone(inner), shutdown.clone(), Arc::clone(seat));
     tasks.spawn(async move {
         let upgraded = tokio::select! {
             biased;
@@ -119,6 +135,7 @@ fn upgrade(
             }
             Err(error) => debug!(%error, "upgrade failed"),
         }
+        drop(seat);
     });
     let answer = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)

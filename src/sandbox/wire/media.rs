@@ -237,10 +237,9 @@ fn spoil(pieces: Pieces, spoilt: Option<Spoilt>) -> Pieces {
             let piece = usize::try_from(rate / 10).unwrap_or(PIECE).max(1);
             let small = pieces.flat_map(move |whole| {
                 let parts: Vec<io::Result<Bytes>> = match whole {
-                    Ok(mut whole) => std::iter::from_fn(|| {
-                        (!whole.is_empty()).then(|| Ok(whole.split_to(piece.min(whole.len()))))
-                    })
-                    .collect(),
+                    Ok(mut whole) => {
+                        std::iter::from_fn(|| (!whole.is_empty()).then(|| Ok(whole.split_to(piece.min(whole.len()))))).collect()
+                    }
                     Err(error) => vec![Err(error)],
                 };
                 futures_util::stream::iter(parts)

@@ -54,7 +54,10 @@ fn every_event_has_the_documented_shape() {
         let Some(schema) = contract.payload_of(name).filter(|_| !full.contains(&name)) else { continue };
         for property in schema["properties"].as_object().unwrap().keys() {
             let about_something_done = ["reaction", "selectedOptions", "targetId"].contains(&property.as_str());
-            assert!(about_something_done || event["payload"].get(property).is_some(), "{name}: {property} is never set: {event:#}");
+            assert!(
+                about_something_done || event["payload"].get(property).is_some(),
+                "{name}: {property} is never set: {event:#}"
+            );
         }
     }
     let text = serde_json::to_string(&events).unwrap();

@@ -1,8 +1,10 @@
 //! The whole gateway in process, on real ports, against its own sandbox, on both engines.
 
 mod api;
+mod guide;
 mod healing;
 mod pairing;
+mod people;
 mod story;
 
 use std::time::Duration;

@@ -92,7 +92,11 @@ async fn latency(engine: &str, home: Home, count: usize) {
     let rate = MESSAGES as f64 / burst.elapsed().as_secs_f64();
     together.sort();
     let show = |all: &[Duration]| format!("median {:.1?}, p99 {:.1?}", percentile(all, 50), percentile(all, 99));
-    println!("{engine}, {count} sessions: one at a time {}; a burst of {MESSAGES} {}, {rate:.0}/s", show(&alone), show(&together));
+    println!(
+        "{engine}, {count} sessions: one at a time {}; a burst of {MESSAGES} {}, {rate:.0}/s",
+        show(&alone),
+        show(&together)
+    );
     println!("  (paired and measured in {:.0?})", began.elapsed());
     listener.abort();
     drop(client);
@@ -139,6 +143,9 @@ async fn rate(engine: &str, url: &str) {
     for writer in writers.collect::<Vec<_>>() {
         count += writer.await.unwrap();
     }
-    println!("{engine}: {:.0} events a second, durable one by one, {WRITERS} writers", count as f64 / began.elapsed().as_secs_f64());
+    println!(
+        "{engine}: {:.0} events a second, durable one by one, {WRITERS} writers",
+        count as f64 / began.elapsed().as_secs_f64()
+    );
     db.close().await;
 }

@@ -267,7 +267,8 @@ impl World {
         let mut numbers = Vec::new();
         for at in 0..count {
             let number = format!("62812100{at:05}");
-            self.insist("POST", "/sandbox/v1/phones", json!({"phoneNumber": number, "pushName": "Shop", "autoRead": false})).await;
+            self.insist("POST", "/sandbox/v1/phones", json!({"phoneNumber": number, "pushName": "Shop", "autoRead": false}))
+                .await;
             let made = self.insist("POST", "/api/v1/sessions", json!({"start": true})).await;
             let path = format!("/api/v1/sessions/{}", made["id"].as_str().unwrap());
             let qr = self.insist("GET", &format!("{path}/qr?wait=30"), Value::Null).await;

@@ -4,11 +4,11 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
-use waproto::whatsapp as wa;
 use wacore::download::MediaType;
 use wacore::media_retry::MediaRetryResult;
 use wacore::types::events::Event;
 use wacore_binary::Jid;
+use waproto::whatsapp as wa;
 use whatsapp_gateway::domain::clock::Ambient;
 use whatsapp_gateway::sandbox::SandboxConfig;
 use whatsapp_gateway::sandbox::fault::{FaultKind, FaultSpec};
@@ -185,7 +185,10 @@ async fn files_survive_a_restart() {
     assert!(opened == plain);
     let get = |path: &str| reqwest::get(format!("http://{}{path}", running.address));
     let whole = get(&file.direct_path).await.unwrap().bytes().await.unwrap();
-    assert_eq!(whatsapp_gateway::sandbox::media::token(&whole), whatsapp_gateway::sandbox::media::token_of(&file.file_enc_sha256));
+    assert_eq!(
+        whatsapp_gateway::sandbox::media::token(&whole),
+        whatsapp_gateway::sandbox::media::token_of(&file.file_enc_sha256)
+    );
     assert_eq!(get(&expired.direct_path).await.unwrap().status(), 410);
     assert_eq!(std::fs::read_dir(directory.path().join("sandbox.media")).unwrap().count(), 2, "strays are cleared away");
 }
@@ -244,9 +247,10 @@ async fn the_phone_puts_an_expired_file_up_again() {
     let sent = alice.client.send_message(Jid::pn(BOB), message).await.unwrap();
     let (id, chat, content) = bob
         .wait("the picture", |event| match event {
-            Event::Messages(batch) => batch.iter().find(|message| message.message.image_message.is_set()).map(|message| {
-                (message.info.id.clone(), message.info.source.chat.clone(), Arc::clone(&message.message))
-            }),
+            Event::Messages(batch) => batch
+                .iter()
+                .find(|message| message.message.image_message.is_set())
+                .map(|message| (message.info.id.clone(), message.info.source.chat.clone(), Arc::clone(&message.message))),
             _ => None,
         })
         .await;

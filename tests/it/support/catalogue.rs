@@ -47,7 +47,13 @@ pub(crate) fn content() -> Content {
         media: Some(media),
         location: Some(Location { latitude: -6.2, longitude: 106.8, name, address: Some("Jl. 1".into()), live: true }),
         contacts: vec![Card { display_name: Some("Budi".into()), vcard: Some("BEGIN:VCARD".into()) }],
-        poll: Some(Poll { name: "?".into(), options: vec!["a".into(), "b".into()], selectable: 1, end_at: Some(NOW), hide_votes: true }),
+        poll: Some(Poll {
+            name: "?".into(),
+            options: vec!["a".into(), "b".into()],
+            selectable: 1,
+            end_at: Some(NOW),
+            hide_votes: true,
+        }),
         quote: Some(Quote {
             wa_message_id: "Q".into(),
             sender_jid: Some(NUMBER.into()),
@@ -89,8 +95,7 @@ fn message(kind: &str) -> Box<MessagePayload> {
 /// One of each, in the order of the catalogue, with everything set that can be.
 pub(crate) fn payloads() -> Vec<Payload> {
     let code = Code { code: "2@abc,def==".into(), expires_at: Some(NOW) };
-    let account =
-        Account { phone_number: "6281234567890".into(), wa_jid: NUMBER.into(), wa_lid: Some("77@lid".into()) };
+    let account = Account { phone_number: "6281234567890".into(), wa_jid: NUMBER.into(), wa_lid: Some("77@lid".into()) };
     let group = GroupChange {
         group_jid: "1@g.us".into(),
         action: "add".into(),
@@ -199,12 +204,7 @@ pub(crate) fn payloads() -> Vec<Payload> {
             server_id: Some(1),
             reactions: vec![("👍".into(), 3)],
         }),
-        Payload::BackfillProgress(Box::new(BackfillJob::new(
-            "J".into(),
-            SessionId::new("S1"),
-            OrganizationId::new("a"),
-            NOW,
-        ))),
+        Payload::BackfillProgress(Box::new(BackfillJob::new("J".into(), SessionId::new("S1"), OrganizationId::new("a"), NOW))),
         Payload::HistorySynced(HistorySynced {
             kind: "recent".into(),
             chunk: Some(2),

@@ -1,0 +1,90 @@
+//! What a person wants their phone to send.
+
+use super::seen::{Card, Location};
+
+/// A message to be sent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Draft {
+    /// What it says.
+    pub content: Content,
+    /// The id of a message of the same chat that it answers.
+    pub quote: Option<String>,
+    /// The numbers or addresses of those it names; the text says `@` and their number.
+    pub mentions: Vec<String>,
+    /// Whether it is passed on from another chat.
+    pub forwarded: bool,
+    /// Whether it can be looked at only once; for images, videos and voice messages.
+    pub view_once: bool,
+    /// Seconds after which it disappears; 0 for never.
+    pub expires: u32,
+}
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// A text.
+    Text(String),
+    /// A place.
+    Location(Location),
+    /// Contact cards, at least one.
+    Contacts(Vec<Card>),
+    /// A poll.
+    Poll {
+        /// What is asked.
+        question: String,
+        /// What can be chosen.
+        options: Vec<String>,
+        /// How many; 0 for all.
+        selectable: u32,
+    },
+    /// A vote in a poll; it replaces an earlier one of the same person.
+    Vote {
+        /// The poll's id.
+        message: String,
+        /// What is chosen; nothing takes the vote back.
+        options: Vec<String>,
+    },
+    /// A reaction.
+    Reaction {
+        /// The message's id.
+        message: String,
+        /// The emoji; empty takes the reaction back.
+        emoji: String,
+    },
+    /// A change of a message of the phone's own.
+    Edit {
+        /// The message's id.
+        message: String,
+        /// Its new text or caption.
+        text: String,
+    },
+    /// Takes a message back for everybody.
+    Revoke {
+        /// The message's id.
+        message: String,
+    },
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
+}
+
+impl From<&str> for Draft {
+    fn from(text: &str) -> Self {
+        Self::from(Content::Text(text.to_owned()))
+    }
+}
+
+impl From<Content> for Draft {
+    fn from(content: Content) -> Self {
+        Self { content, ..Self::default() }
+    }
+}
+
+impl From<&String> for Draft {
+    fn from(text: &String) -> Self {
+        Self::from(text.as_str())
+    }
+}
