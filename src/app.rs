@@ -1,6 +1,7 @@
 //! The composition root: builds the rooms and shuts them down in order.
 
 mod directory;
+mod media;
 mod metrics;
 mod upkeep;
 
@@ -144,7 +145,10 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     let gateway = config.gateway_id.clone();
     let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher.clone(), gateway.clone(), timing);
     let supervisor = Supervisor::new(context);
-    let sender = Sender::new(egress::Guard::new(config.egress_allow.clone())?, renderer()?, ambient.clone());
+    let guard = egress::Guard::new(config.egress_allow.clone())?;
+    let media = media::open(&config, &db, &log, &cipher, guard.clone(), &ambient).await?;
+    let files = media.files.clone();
+    let sender = Sender::new(guard, renderer()?, ambient.clone());
     let workers = Workers {
         db: db.clone(),
         log: log.clone(),
@@ -171,6 +175,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         log,
         hub,
         supervisor: supervisor.clone(),
+        media,
         webhooks: Webhooks { cipher, sender },
         ambient: ambient.clone(),
         gateway: gateway.clone(),
@@ -192,6 +197,11 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         rows: config.event_retention_rows,
     };
     lifecycle.spawn_vital("pruner", pruner.run(lifecycle.draining()));
+    let draining = lifecycle.draining();
+    lifecycle.spawn_vital("files", async move {
+        files.sweep_until(draining).await;
+        Ok(())
+    });
     let draining = lifecycle.draining();
     lifecycle.spawn_vital("webhooks", async move {
         workers.run(draining).await;

@@ -13,11 +13,11 @@
 //! | [`event`] | the event log: its only writer, its followers | `store` |
 //! | [`egress`] | the guard of calls to addresses that others name | `domain` |
 //! | [`webhook`] | deliveries: claimed with a lease, signed, sent, recorded | `egress`, `event`, `store` |
-//! | [`media`] | files: kept, looked at, made ready for sending | `egress`, `store` |
+//! | [`media`] | files: kept, looked at, fetched from WhatsApp, made ready for sending | `egress`, `wa`, `store` |
 //! | [`wa`] | the only room that knows the WhatsApp library | `store` |
 //! | [`session`] | supervision: one actor per session, made to follow the rows | `wa`, `event`, `store` |
 //! | [`backfill`] | directories pulled anew: claimed with a lease, piece by piece | `session`, `wa`, `event`, `store` |
-//! | [`service`] | use cases: a principal and a command in, a domain value or an error out | `session`, `webhook`, `wa` (the sender of a live session), `event`, `store` |
+//! | [`service`] | use cases: a principal and a command in, a domain value or an error out | `session`, `webhook`, `media`, `wa` (the sender of a live session), `event`, `store` |
 //! | [`api`] | the gRPC edge: layers, authentication, errors, conversion | `service`, `proto` |
 //! | [`rest`] | the HTTP edge, derived from the descriptors; knows no nouns of ours | `api`, `proto` |
 //! | [`console`] | the embedded web pages | `service` |

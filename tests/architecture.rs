@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wa", &["store", "domain", "error"]),
     ("session", &["wa", "event", "store", "domain", "error"]),
     ("backfill", &["session", "wa", "event", "store", "domain", "error"]),
-    ("service", &["session", "webhook", "wa", "event", "store", "domain", "error"]),
+    ("service", &["session", "webhook", "media", "wa", "event", "store", "domain", "error"]),
     ("api", &["service", "event", "proto", "domain", "error"]),
     ("rest", &["api", "proto", "telemetry", "domain", "error"]),
     ("console", &["service", "domain", "error"]),

@@ -34,6 +34,7 @@ pub struct Peer(pub IpAddr);
 pub(super) struct Attempts {
     counts: Arc<Mutex<HashMap<IpAddr, Count>>>,
     door: Arc<Semaphore>,
+    most: u32,
     ambient: Ambient,
 }
 
@@ -46,12 +47,17 @@ struct Count {
 
 impl Attempts {
     pub(super) fn new(ambient: Ambient) -> Self {
-        Self { counts: Arc::default(), door: Arc::new(Semaphore::new(DOOR)), ambient }
+        Self::with_most(FAILURES, ambient)
+    }
+
+    /// With another number of failures a minute.
+    pub(super) fn with_most(most: u32, ambient: Ambient) -> Self {
+        Self { counts: Arc::default(), door: Arc::new(Semaphore::new(DOOR)), most, ambient }
     }
 
     /// Waits at the narrow door if the address has failed too often.
     pub(super) async fn pass(&self, peer: Option<Peer>) -> Option<OwnedSemaphorePermit> {
-        if !self.count(peer, |count| count.failed >= FAILURES) {
+        if !self.count(peer, |count| count.failed >= self.most) {
             return None;
         }
         tokio::time::timeout(PATIENCE, self.door.clone().acquire_owned()).await.ok()?.ok()
@@ -62,7 +68,7 @@ impl Attempts {
         let now = self.ambient.now();
         self.count(peer, |count| {
             count.failed = count.failed.saturating_add(1);
-            (count.failed > FAILURES).then(|| WINDOW.saturating_sub(now.since(count.since)).max(Duration::from_secs(1)))
+            (count.failed > self.most).then(|| WINDOW.saturating_sub(now.since(count.since)).max(Duration::from_secs(1)))
         })
     }
 

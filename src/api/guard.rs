@@ -212,6 +212,9 @@ impl Service<Request<Body>> for Guard {
                 },
             };
             let Checked { method, principal, peer } = checked;
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
             let Some(principal) = principal else { return routes.call(request).await };
             let recorded = gate.methods.get(&method).and_then(|known| known.recorded.clone());
             let recording = gate.audit.clone().zip(recorded);

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | a message, a REST body | 4 MiB ([`BODY_LIMIT`]; also tonic's own default for gRPC) | `validation_error` |
 //! | time until a call answers (a stream: until it begins) | 60 s, or the caller's `grpc-timeout` if shorter | `timeout` |
+//! | time until an upload is answered | 2 h, or the caller's `grpc-timeout` if shorter; services bound how long nothing may come | `timeout` |
 //! | calls being answered at once (streams count until they begin) | 4096 | `gateway_unavailable`, retry after 1 s |
 
 use std::any::Any;
@@ -41,6 +42,8 @@ pub const BODY_LIMIT: usize = 4 << 20;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Two gigabytes, the most that WhatsApp takes, come through a line of 2.5 Mbit/s in this time.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 const CALLS_AT_ONCE: usize = 4096;
 
 /// The id of a request: the caller's own when it is sane, otherwise a fresh ULID. It is on every answer, error and log line.
@@ -112,7 +115,10 @@ impl Calls {
         let methods = pool.services().flat_map(|s| s.methods().collect::<Vec<_>>());
         let known = methods.map(|method| {
             let name: Arc<str> = format!("{}/{}", method.parent_service().full_name(), method.name()).into();
-            (format!("/{name}"), Method { name, streaming: method.is_server_streaming() })
+            let streaming = method.is_server_streaming();
+            // A file ends by itself, and half of one is worth nothing.
+            let endless = streaming && method.output().name() != "FilePiece";
+            (format!("/{name}"), Method { name, streaming, endless, upload: method.is_client_streaming() })
         });
         Self { guard, methods: Arc::new(known.collect()), slots: Arc::new(Semaphore::new(CALLS_AT_ONCE)), shutdown }
     }
@@ -136,8 +142,9 @@ impl Service<Request<Body>> for Calls {
         let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
         let method = self.methods.get(request.uri().path());
         let mut meter = Meter::begin(method);
-        let stop = method.is_some_and(|method| method.streaming).then(|| Box::pin(self.shutdown.clone().cancelled_owned()));
-        let limit = grpc_timeout(request.headers()).map_or(CALL_TIMEOUT, |t| t.min(CALL_TIMEOUT));
+        let stop = method.is_some_and(|method| method.endless).then(|| Box::pin(self.shutdown.clone().cancelled_owned()));
+        let most = if method.is_some_and(|method| method.upload) { UPLOAD_TIMEOUT } else { CALL_TIMEOUT };
+        let limit = grpc_timeout(request.headers()).map_or(most, |t| t.min(most));
         let slot = self.slots.clone().try_acquire_owned();
         let answer = AssertUnwindSafe(self.guard.call(request)).catch_unwind();
         Box::pin(async move {

@@ -14,6 +14,10 @@ pub(super) struct Method {
     pub(super) name: Arc<str>,
     /// Whether it answers with a stream.
     pub(super) streaming: bool,
+    /// Whether that stream does not end by itself.
+    pub(super) endless: bool,
+    /// Whether it takes a stream.
+    pub(super) upload: bool,
 }
 
 /// One call that is being counted; dropped before its end, it was `cancelled`. Calls of methods that nobody declared count as `other`,

@@ -18,6 +18,7 @@ pub mod guard;
 mod jwks;
 pub mod layers;
 pub mod login;
+pub mod media;
 pub mod messages;
 mod meter;
 pub mod pairing;

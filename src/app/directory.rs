@@ -6,15 +6,17 @@ use crate::api::backfill::Backfills;
 use crate::api::contacts::Contacts;
 use crate::api::group_members::GroupMembers;
 use crate::api::groups::Groups;
+use crate::api::media::Files;
 use crate::domain::clock::Ambient;
 use crate::proto::gateway::backfill_service_server::BackfillServiceServer;
 use crate::proto::gateway::community_service_server::CommunityServiceServer;
 use crate::proto::gateway::contact_service_server::ContactServiceServer;
 use crate::proto::gateway::group_member_service_server::GroupMemberServiceServer;
 use crate::proto::gateway::group_service_server::GroupServiceServer;
+use crate::proto::gateway::media_service_server::MediaServiceServer;
 use crate::service::Service;
 
-/// Adds contacts, groups, communities and backfills.
+/// Adds contacts, groups, communities, backfills and files.
 pub(super) fn services(routes: Routes, service: &Service, ambient: &Ambient) -> Routes {
     let backfills = Backfills { service: service.clone(), ambient: ambient.clone() };
     routes
@@ -23,4 +25,5 @@ pub(super) fn services(routes: Routes, service: &Service, ambient: &Ambient) -> 
         .add_service(GroupMemberServiceServer::new(GroupMembers(service.clone())))
         .add_service(CommunityServiceServer::new(Groups(service.clone())))
         .add_service(BackfillServiceServer::new(backfills))
+        .add_service(MediaServiceServer::new(Files::new(service.clone(), ambient.clone())))
 }

@@ -44,6 +44,21 @@ pub enum Network {
     },
 }
 
+/// Files.
+#[derive(Debug)]
+pub struct Media {
+    /// `s3://…` or `file://…`; absent, a folder in `data_dir`.
+    pub url: Option<String>,
+    /// Id and secret of the access key for `s3://`.
+    pub credentials: Option<(SecretString, SecretString)>,
+    /// How long they are kept.
+    pub retention: Duration,
+    /// Bytes of one.
+    pub max_bytes: u64,
+    /// Bytes of all of an organization.
+    pub total_bytes: u64,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -110,6 +125,8 @@ pub struct Config {
     pub whatsapp_version: Option<(u32, u32, u32)>,
     /// Networks and hosts of one's own that webhooks may reach.
     pub egress_allow: Vec<Own>,
+    /// Where files' bytes lie and how many there may be.
+    pub media: Media,
     /// How long events are kept.
     pub event_retention: Duration,
     /// How many events of one organization are kept at most.
@@ -244,6 +261,7 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
     let network = network(from);
     let whatsapp_version = from.optional("whatsapp_version", parse::version);
     let egress_allow = from.list("egress_allow", parse::own_network);
+    let media = media(from);
     let event_retention = from.read("event_retention", parse::days);
     let event_retention_rows = from.read("event_retention_rows", parse::number(100, 4_000_000_000));
     let metrics = from.read("metrics", parse::metrics);
@@ -273,6 +291,7 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
         network: network?,
         whatsapp_version,
         egress_allow,
+        media: media?,
         event_retention: event_retention?,
         event_retention_rows: event_retention_rows?,
         metrics: metrics?,
@@ -303,6 +322,32 @@ fn login(from: &mut Reader<'_>) -> Option<LoginIssuer> {
         None => return None,
     };
     Some(LoginIssuer { keys, issuer: from.text("auth_issuer").to_owned(), audience: from.text("auth_audience").to_owned() })
+}
+
+/// Half a credential opens nothing.
+fn media(from: &mut Reader<'_>) -> Option<Media> {
+    let url = from.optional("media_url", parse::media_url);
+    let access_key = from.optional("media_access_key", parse::secret);
+    let secret_key = from.optional("media_secret_key", parse::secret);
+    let is_s3 = url.as_ref().is_some_and(|url| url.starts_with("s3://"));
+    for (name, given, other) in [
+        ("media_access_key", access_key.is_some(), secret_key.is_some()),
+        ("media_secret_key", secret_key.is_some(), access_key.is_some()),
+    ] {
+        if given && !is_s3 {
+            from.problem(name, "it has no effect without a bucket; set media_url to s3://… or drop it");
+        } else if other && !given {
+            from.problem(name, "id and secret of the access key go together; set both media_access_key and media_secret_key");
+        }
+    }
+    let retention = from.read("media_retention", parse::days);
+    let max_bytes = from.read("media_max_bytes", parse::bytes(2 << 30));
+    let total_bytes = from.read("media_total_bytes", parse::bytes(1 << 50));
+    let (retention, max_bytes, total_bytes) = (retention?, max_bytes?, total_bytes?);
+    if max_bytes > total_bytes {
+        from.problem("media_max_bytes", "one file cannot have more than all together; lower it or raise media_total_bytes");
+    }
+    Some(Media { url, credentials: access_key.zip(secret_key), retention, max_bytes, total_bytes })
 }
 
 fn network(from: &mut Reader<'_>) -> Option<Network> {

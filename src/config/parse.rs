@@ -84,6 +84,26 @@ pub(super) fn number(least: u32, most: u32) -> impl Fn(&str) -> Result<u32, Stri
     }
 }
 
+/// A number of bytes, at most `most`.
+pub(super) fn bytes(most: u64) -> impl Fn(&str) -> Result<u64, String> {
+    move |text| match text.parse() {
+        Ok(number) if (1..=most).contains(&number) => Ok(number),
+        _ => Err(format!("`{text}` does not fit; write a whole number of bytes from 1 to {most}")),
+    }
+}
+
+/// Where files' bytes lie. What is behind it is found out at the start.
+pub(super) fn media_url(text: &str) -> Result<String, String> {
+    match text.split_once("://") {
+        Some(("s3" | "file", rest)) if !rest.is_empty() => Ok(text.to_owned()),
+        _ => Err("the scheme is unknown; write s3://BUCKET/PREFIX or file:///FOLDER".into()),
+    }
+}
+
+pub(super) fn secret(text: &str) -> Result<SecretString, String> {
+    Ok(text.into())
+}
+
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     number(0, 3600)(text).map(|seconds| Duration::from_secs(seconds.into()))
 }

@@ -65,7 +65,7 @@ const fn computed(name: &'static str, kind: Kind, default_words: &'static str, h
 }
 
 /// Every setting, in the order in which people meet them.
-pub const SETTINGS: [Setting; 33] = [
+pub const SETTINGS: [Setting; 39] = [
     setting("listen", Kind::Plain, "127.0.0.1:8080", "address and port that serve gRPC, gRPC-Web and REST, in plain HTTP"),
     computed(
         "public_url",
@@ -153,6 +153,17 @@ pub const SETTINGS: [Setting; 33] = [
         "",
         "networks (`10.0.0.0/8`) and host names of your own that webhooks may reach although they are not public",
     ),
+    computed(
+        "media_url",
+        Kind::Url,
+        "`media` in `data_dir`",
+        "where files' bytes lie: `file:///FOLDER`, or `s3://BUCKET/PREFIX?region=…&endpoint=…`, which gateways on one database must share",
+    ),
+    setting("media_access_key", Kind::Secret, "", "the access key's id for `s3://`; without it the machine's own role is used"),
+    setting("media_secret_key", Kind::Secret, "", "the access key's secret"),
+    setting("media_retention", Kind::Plain, "30", "days that files are kept, 1 to 3650"),
+    setting("media_max_bytes", Kind::Plain, "104857600", "bytes that a file may have, up to WhatsApp's own 2147483648"),
+    setting("media_total_bytes", Kind::Plain, "10737418240", "bytes that all files of one organization may have together"),
     setting("event_retention", Kind::Plain, "30", "days that events are kept, 1 to 3650"),
     setting(
         "event_retention_rows",

@@ -18,5 +18,6 @@ pub mod network;
 pub mod pairing_link;
 pub mod payload;
 pub mod principal;
+pub mod range;
 pub mod session;
 pub mod webhook;

@@ -172,10 +172,8 @@ impl Intake {
     }
 
     fn settle(&mut self) -> Result<()> {
-        let field = match self.coming.field.as_str() {
-            "" => "mimetype".to_owned(),
-            field => field.to_owned(),
-        };
+        // The type stands beside the file.
+        let field = self.coming.field.rsplit_once('.').map_or("mimetype".to_owned(), |(place, _)| format!("{place}.mimetype"));
         self.settled = Some(kind::settle(&field, self.coming.mimetype.as_deref(), &self.head)?);
         Ok(())
     }
@@ -195,7 +193,7 @@ impl Intake {
 }
 
 /// A name without folders, control characters and what else makes it more than a name.
-fn clean(name: &str) -> String {
+pub(super) fn clean(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     // Marks that turn the direction of text make `exe.jpg` look like `gpj.exe`.
     let odd =

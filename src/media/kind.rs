@@ -25,7 +25,8 @@ pub fn settle(field: &str, declared: Option<&str>, head: &[u8]) -> Result<String
         return Err(wrong(field, format!("`{}` is no media type; write one such as image/jpeg", shown(essence))));
     }
     let essence = canonical(essence);
-    if essence == UNKNOWN {
+    // The second is what clients say that were told nothing.
+    if essence == UNKNOWN || essence == "application/x-www-form-urlencoded" {
         return Ok(found.map_or(UNKNOWN, canonical).to_owned());
     }
     let found = found.map(canonical);
@@ -125,9 +126,12 @@ mod tests {
     const TEXT: &[u8] = b"hello, world";
     const HTML: &[u8] = b"<!DOCTYPE html><html><script>alert(1)</script></html>";
 
+    /// What is said of a file, how it begins, and what it is taken for.
+    type Case<'a> = (Option<&'a str>, &'a [u8], Result<&'a str, ()>);
+
     #[test]
     fn content_and_word_must_agree() {
-        let cases: [(Option<&str>, &[u8], Result<&str, ()>); 22] = [
+        let cases: [Case<'_>; 22] = [
             (None, JPEG, Ok("image/jpeg")),
             (Some(""), PNG, Ok("image/png")),
             (None, TEXT, Ok("text/plain")),

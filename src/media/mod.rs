@@ -9,9 +9,11 @@
 //! - [`kind`]: what a file is, by its content and by what its giver says
 //! - [`look`]: dimensions, thumbnails, durations
 //! - [`outgoing`]: from what a caller names (base64, address, id) to a file that can be sent
+//! - [`fetch`]: messages' files from WhatsApp
 //! - [`link`]: signed addresses, good for a short time without a credential
 //! - [`sweep`]: deleting what is over
 
+pub mod fetch;
 pub mod keep;
 pub mod kind;
 pub mod link;
@@ -98,6 +100,11 @@ impl Files {
     /// `not_found`.
     pub async fn get(&self, organization: &OrganizationId, session: &SessionId, id: &MediaId) -> Result<Media> {
         self.0.db.media(organization, session, id).await?.ok_or_else(|| Error::not_found("media"))
+    }
+
+    /// Reads a file, or a part of it.
+    pub async fn read(&self, media: &Media, range: Option<std::ops::Range<u64>>) -> Result<shelf::Bytestream> {
+        self.0.shelf.read(media, range).await
     }
 
     /// Deletes a file, its bytes first. False when there is no such file.

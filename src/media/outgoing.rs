@@ -115,11 +115,12 @@ impl Files {
     /// `validation_error` naming `field` when it cannot be sent as `kind` or is not here any more.
     pub async fn open(&self, media: Media, kind: MediaKind, field: &str) -> Result<Outgoing> {
         kind::fits(field, kind, &media.mimetype)?;
-        let file = self.copy(&media).await.map_err(|e| match e.code {
+        let mut file = self.copy(&media).await.map_err(|e| match e.code {
             Code::NotFound => Error::field(field, "the file is not here any more; upload it again"),
             _ => e,
         })?;
         let details = self.look(field, kind, &file).await?;
+        file.rewind().map_err(Error::internal)?;
         Ok(Outgoing { media, file, kind, details })
     }
 

@@ -25,10 +25,15 @@
 //! A line is the whole message. An error at the end is `event: error`, or a line with `error`. A unary method and a
 //! streaming one may share a path: `Accept` decides.
 //!
+//! **Files.** A client stream with a `chunk` takes its body as it is or as a form, a server stream of `FilePiece` is answered as the file
+//! that it is; see `file.rs`.
+//!
 //! **HTTP.** HEAD is GET without the body. 405 carries `Allow`. A trailing slash is another path.
 
+mod body;
 mod crowd;
 pub mod docs;
+mod file;
 mod json;
 pub mod openapi;
 mod plan;
@@ -46,22 +51,22 @@ mod tests;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::{Buf as _, BufMut as _, Bytes};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::BodyExt as _;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataMap;
 use tonic::{Status, client};
 
-use crate::api::layers::{BODY_LIMIT, Calls, RequestId};
+use crate::api::guard::Checked;
+use crate::api::layers::{Calls, RequestId};
 use crate::error::{Code, Error};
+use crate::rest::body::read;
 use crate::rest::plan::{Kind, Planner, Plans};
 use crate::rest::qr::Form;
 use crate::rest::request::{Given, in_query};
@@ -72,10 +77,16 @@ use crate::rest::stream::Format;
 use crate::rest::template::{Found, Table, Template};
 use crate::rest::wire::{Raw, Reader};
 
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of a body that is too long is read and dropped, so that its sender gets to see the answer.
-const DRAIN_LIMIT: usize = 16 << 20;
+/// What goes over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carries {
+    /// JSON, both ways.
+    Messages,
+    /// A file in, as this field of a stream's messages; JSON out.
+    Upload(u32),
+    /// A file out.
+    Download,
+}
 
 /// One method of the contract, as HTTP reaches it.
 #[derive(Debug)]
@@ -84,6 +95,7 @@ struct Route {
     request: usize,
     reply: usize,
     takes_body: bool,
+    carries: Carries,
     success: StatusCode,
     /// Number of the reply's field that may come as a QR code.
     qr: Option<u32>,
@@ -152,7 +164,19 @@ impl Rest {
             (_, Some(streaming)) => (streaming, true),
             (None, None) => return Err(Error::new(Code::NotFound, "there is nothing at this path").into()),
         };
+        if let Carries::Upload(chunk) = route.carries {
+            let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
+            let (query, headers) = (parts.uri.query().unwrap_or_default(), parts.headers);
+            return self.upload(route, chunk, &captures, query, headers, body, (checked, id)).await;
+        }
+        let wanted = (route.carries == Carries::Download).then(|| parts.headers.clone());
         let call = self.call(route, captures, parts, body, id);
+        if let Some(wanted) = wanted {
+            let (call, _) = call.await?;
+            let mut client = self.client().await;
+            let items = client.server_streaming(call, route.method.clone(), Identity).await.map_err(file::failed)?;
+            return file::download(&wanted, items.into_inner()).await;
+        }
         if !streaming {
             let (call, form) = call.await?;
             return self.single(route, call, form).await;
@@ -198,11 +222,7 @@ impl Rest {
         let message = Bytes::from(given.encode()?);
         let form = route.qr.and_then(|number| Form::asked_for(&parts.headers).map(|form| (form, number)));
 
-        let mut call = tonic::Request::new(message);
-        *call.metadata_mut() = MetadataMap::from_headers(metadata(parts.headers));
-        call.extensions_mut().insert(checked);
-        call.extensions_mut().insert(id.clone());
-        Ok((call, form))
+        Ok((dressed(message, parts.headers, checked, id), form))
     }
 
     async fn client(&self) -> client::Grpc<Calls> {
@@ -229,15 +249,87 @@ impl Rest {
             let text = text_field(&reply, number).ok_or_else(malformed)?;
             return Ok(content(route.success, form.content_type(), form.draw(text)?));
         }
+        self.written(route, &reply)
+    }
+
+    /// A reply as JSON.
+    fn written(&self, route: &Route, reply: &[u8]) -> Result<Response<Body>, Failure> {
         let mut json = Vec::with_capacity(reply.len() * 2 + 64);
-        write(&self.plans, route.reply, &reply, &mut json).ok_or_else(malformed)?;
+        write(&self.plans, route.reply, reply, &mut json).ok_or_else(malformed)?;
         Ok(content(route.success, "application/json", json))
     }
+
+    /// Calls a method that takes a file; see `file.rs`.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, taken apart already")]
+    async fn upload(
+        &self,
+        route: &Route,
+        chunk: u32,
+        captures: &[&str],
+        query: &str,
+        mut headers: HeaderMap,
+        body: Body,
+        (checked, id): (Checked, &RequestId),
+    ) -> Result<Response<Body>, Failure> {
+        let is_form = file::is_form(&headers);
+        let (mut form, mut plain) = (None, None);
+        match is_form {
+            true => form = Some(file::form(&headers, body).await?),
+            false => plain = Some(body),
+        }
+        if is_form {
+            // What they say is said of the form and not of the file in it.
+            headers.remove(header::CONTENT_TYPE);
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        let mut first = Given {
+            plans: &self.plans,
+            message: route.request,
+            captures: route.variables.iter().copied().zip(captures.iter().copied()).collect(),
+            query,
+            headers: &headers,
+            takes_body: true,
+            body: &[],
+        }
+        .encode()?;
+        let incoming = match (&mut form, plain) {
+            (Some(form), _) => {
+                let (named, field) = file::first_file(form).await?;
+                let plan = &self.plans.messages[route.request];
+                for (name, value) in [("filename", named.filename), ("mimetype", named.mimetype)] {
+                    if let (Some(at), Some(value)) = (plan.by_name(name), value) {
+                        wire::put_bytes(&mut first, plan.fields[at].number, value.as_bytes());
+                    }
+                }
+                field
+            }
+            (None, plain) => file::Incoming::Body(plain.unwrap_or_default()),
+        };
+        let mut client = client::Grpc::new(self.calls.clone());
+        client.ready().await.unwrap_or_else(|never| match never {});
+        let reply = file::upload(first.into(), chunk, incoming, |messages| {
+            let messages = futures_util::stream::unfold(messages, async |mut messages| Some((messages.recv().await?, messages)));
+            let call = dressed(messages, headers.clone(), checked, id);
+            let method = route.method.clone();
+            async move { Ok(client.client_streaming(call, method, Identity).await?.into_inner()) }
+        });
+        let reply = Box::pin(reply).await?;
+        self.written(route, &reply)
+    }
+}
+
+/// A call on its way to the service.
+fn dressed<T>(message: T, headers: HeaderMap, checked: Checked, id: &RequestId) -> tonic::Request<T> {
+    let mut call = tonic::Request::new(message);
+    *call.metadata_mut() = MetadataMap::from_headers(metadata(headers));
+    call.extensions_mut().insert(checked);
+    call.extensions_mut().insert(id.clone());
+    call
 }
 
 /// Enters a method into the table.
 fn bind(table: &mut Table<Binding>, planner: &mut Planner, method: &MethodDescriptor, rule: Rule) -> anyhow::Result<()> {
-    ensure!(!method.is_client_streaming(), "client streams cannot be called over HTTP");
+    let carries = carries(method)?;
     let template = Template::parse(&rule.template)?;
     let (request, reply) = (planner.request(&method.input())?, planner.message(&method.output())?);
     let mut variables = Vec::new();
@@ -260,8 +352,9 @@ fn bind(table: &mut Table<Binding>, planner: &mut Planner, method: &MethodDescri
     let fields = &planner.plans().messages[request].fields;
     let credential = fields.iter().find(|field| field.credential).map(|field| field.name.clone());
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let takes_body = rule.body;
     let route =
-        Route { method: path.parse()?, request, reply, takes_body: rule.body, success: rule.success, qr, variables, credential };
+        Route { method: path.parse()?, request, reply, takes_body, carries, success: rule.success, qr, variables, credential };
     let conflict = || format!("{} {} is bound twice", rule.method, rule.template);
     if let Some(binding) = table.same(&rule.method, &template) {
         let place = if method.is_server_streaming() { &mut binding.streaming } else { &mut binding.unary };
@@ -276,6 +369,17 @@ fn bind(table: &mut Table<Binding>, planner: &mut Planner, method: &MethodDescri
     Ok(())
 }
 
+/// What goes over HTTP when the method is called.
+fn carries(method: &MethodDescriptor) -> anyhow::Result<Carries> {
+    if method.is_client_streaming() {
+        let chunk = method.input().get_field_by_name("chunk").filter(|field| field.kind() == prost_reflect::Kind::Bytes);
+        let chunk = chunk.context("a client stream over HTTP needs a field `chunk` of bytes")?;
+        ensure!(!method.is_server_streaming(), "streams in both directions cannot be called over HTTP");
+        return Ok(Carries::Upload(chunk.number()));
+    }
+    Ok(if method.output().full_name() == file::PIECE { Carries::Download } else { Carries::Messages })
+}
+
 fn not_allowed(method: &Method, others: &[Method], id: &RequestId) -> Response<Body> {
     let mut allow: Vec<_> = others.iter().map(Method::as_str).collect();
     if allow.contains(&"GET") {
@@ -288,42 +392,6 @@ fn not_allowed(method: &Method, others: &[Method], id: &RequestId) -> Response<B
         response.headers_mut().insert(header::ALLOW, value);
     }
     response
-}
-
-/// Reads a body whole, within its limits, and checks what it claims to be.
-async fn read(body: Body, headers: &HeaderMap) -> Result<Bytes, Failure> {
-    let Ok(body) = tokio::time::timeout(BODY_TIMEOUT, collect(body)).await else {
-        let late = Error::new(Code::Timeout, "the body took too long to arrive");
-        return Err(Failure { http: Some(StatusCode::REQUEST_TIMEOUT), ..late.into() });
-    };
-    let body = body?;
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if !body.is_empty() && !kind.eq_ignore_ascii_case("application/json") {
-        return Err(Failure::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must have `content-type: application/json`"));
-    }
-    Ok(body)
-}
-
-async fn collect(mut body: Body) -> Result<Bytes, Failure> {
-    let (mut bytes, mut length) = (Vec::new(), 0);
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Error::new(Code::Validation, "the body ended early"))?;
-        let Some(data) = frame.data_ref() else { continue };
-        length += data.len();
-        if length > DRAIN_LIMIT {
-            break;
-        }
-        if length <= BODY_LIMIT {
-            bytes.extend_from_slice(data);
-        } else {
-            bytes = Vec::new();
-        }
-    }
-    if length > BODY_LIMIT {
-        return Err(Failure::refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {BODY_LIMIT} bytes")));
-    }
-    Ok(bytes.into())
 }
 
 /// The headers that go on as metadata: not those of the connection, of the body, or of protocols.

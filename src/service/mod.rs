@@ -10,6 +10,7 @@ pub mod event;
 pub mod group;
 pub mod group_member;
 mod key_cache;
+pub mod media;
 pub mod message;
 pub mod pairing;
 pub mod pairing_link;
@@ -45,6 +46,8 @@ pub struct Parts {
     pub hub: Hub,
     /// The running sessions.
     pub supervisor: Supervisor,
+    /// What files need.
+    pub media: media::Rooms,
     /// What webhooks need.
     pub webhooks: webhook::Webhooks,
     /// Clock and randomness.
@@ -69,5 +72,6 @@ impl Service {
     pub async fn finish(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        self.0.media.fetcher.finish().await;
     }
 }

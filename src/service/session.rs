@@ -245,7 +245,9 @@ impl Service {
         self.0.supervisor.stop(id).await;
         let mut tx = self.0.db.begin().await?;
         tx.delete_session(&caller.organization, id).await?;
-        tx.commit().await
+        tx.commit().await?;
+        self.0.media.files.sweep_soon();
+        Ok(())
     }
 
     /// Whether a session is connected at this moment.

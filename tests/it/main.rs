@@ -10,6 +10,7 @@ mod gateway;
 mod link;
 mod live;
 mod loss;
+mod media;
 mod rest;
 mod sandbox;
 pub(crate) mod store;

@@ -7,6 +7,7 @@ pub mod contact;
 pub mod content;
 pub mod event;
 pub mod group;
+pub mod media;
 pub mod message;
 pub mod payload;
 pub mod session;

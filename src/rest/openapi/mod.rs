@@ -5,6 +5,7 @@
 //! that share a path are one operation with several media types.
 
 mod errors;
+mod file;
 mod schema;
 mod text;
 mod yaml;
@@ -140,7 +141,10 @@ impl Writer {
         if main.rule.body {
             let left_out = |field: &str| main.template.variables.iter().any(|v| v == field);
             let (schema, required) = self.schemas.body(&main.method.input(), &self.texts, left_out)?;
-            operation["requestBody"] = json!({"required": required, "content": {"application/json": {"schema": schema}}});
+            operation["requestBody"] = match main.method.is_client_streaming() {
+                false => json!({"required": required, "content": {"application/json": {"schema": schema}}}),
+                true => file::request(),
+            };
         }
         if let Some(word) = word(capability) {
             operation["x-required-capability"] = word.into();
@@ -150,7 +154,7 @@ impl Writer {
             Capability::SuperAdmin => operation["security"] = json!([{"bearer": []}]),
             _ => {}
         }
-        if group.iter().any(|b| b.method.is_server_streaming()) {
+        if group.iter().any(|b| b.method.is_server_streaming() && b.method.output().name() != "FilePiece") {
             operation["x-stream"] = true.into();
         }
         Ok(operation)
@@ -208,6 +212,10 @@ impl Writer {
                 continue;
             }
             let text = self.texts.of(&output.parent_file(), output.path());
+            if output.name() == "FilePiece" {
+                responses.extend(file::responses());
+                continue;
+            }
             let schema = self.schemas.reply(&output, &self.texts)?;
             let content = match (bound.method.is_server_streaming(), &bound.rule.qr_field) {
                 (true, _) => json!({
