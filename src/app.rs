@@ -1,5 +1,6 @@
 //! The composition root: builds the rooms and shuts them down in order.
 
+mod account;
 mod directory;
 mod media;
 mod metrics;
@@ -45,6 +46,7 @@ use crate::proto::sandbox::fault_schedule_service_server::FaultScheduleServiceSe
 use crate::proto::sandbox::fault_service_server::FaultServiceServer;
 use crate::proto::sandbox::media_service_server::MediaServiceServer;
 use crate::proto::sandbox::passkey_service_server::PasskeyServiceServer;
+use crate::proto::sandbox::person_service_server::PersonServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
 use crate::rest::render::Renderer;
 use crate::rest::serve::{Edge, EdgeService, Limits, Ready, Scrape, serve as serve_edge};
@@ -177,6 +179,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         supervisor: supervisor.clone(),
         media,
         webhooks: Webhooks { cipher, sender },
+        imports: account::imports(&config.data_dir),
         ambient: ambient.clone(),
         gateway: gateway.clone(),
         public_url: config.public_url.clone().unwrap_or_else(|| format!("http://{address}")),
@@ -208,6 +211,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         Ok(())
     });
     let draining = lifecycle.draining();
+    account::start_imports(lifecycle, &db, account::imports(&config.data_dir), &config.gateway_id, &ambient);
     lifecycle.spawn_vital("backfills", async move {
         backfills.run(draining).await;
         Ok(())
@@ -241,7 +245,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     if let Some(phone) = config.admin_phone {
         let (service, draining) = (service.clone(), lifecycle.draining());
         lifecycle.spawn_vital("admin session", async move {
-            draining.run_until_cancelled(admin_session(service, phone)).await;
+            draining.run_until_cancelled(account::admin_session(service, phone)).await;
             draining.cancelled().await;
             Ok(())
         });
@@ -387,25 +391,6 @@ async fn bootstrap(service: &Service, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sets up the platform's own session, and tells how to link it as long as it is not.
-async fn admin_session(service: Service, phone: String) {
-    match service.admin_session(&OrganizationId::new(DEFAULT_ORGANIZATION), &phone).await {
-        Ok((session, Some(code))) => {
-            // Like the first key: for whoever starts the program, not for the log.
-            #[expect(clippy::print_stderr, reason = "the code is shown to whoever starts the program")]
-            {
-                eprintln!(
-                    "\n  To link the platform's own WhatsApp, type this code on the phone +{phone} (Linked devices, Link with phone\n  \
-                     number) within three minutes:\n\n      {}\n\n  Later: whatsapp-gateway sessions pair {session} --code +{phone}\n",
-                    code.code
-                );
-            }
-        }
-        Ok((session, None)) => tracing::info!(%session, "the platform's own session is linked"),
-        Err(e) => tracing::error!(error = %e, cause = ?e.cause(), "the platform's own session could not be set up"),
-    }
-}
-
 fn edge(
     service: &Service,
     audit: Audit,
@@ -425,6 +410,7 @@ fn edge(
         .add_service(AdminServiceServer::new(admin::Admin(service.clone())))
         .add_service(WebhookServiceServer::new(webhooks::Webhooks(service.clone())));
     routes = directory::services(routes, service, &ambient);
+    routes = account::services(routes, service);
     if let Some(sandbox) = sandbox {
         let control = Control::new(sandbox);
         routes = sandbox_services(routes, control);
@@ -452,6 +438,7 @@ fn sandbox_services(routes: Routes, control: Control) -> Routes {
     routes
         .add_service(SandboxServiceServer::new(control.clone()))
         .add_service(MediaServiceServer::new(control.clone()))
+        .add_service(PersonServiceServer::new(control.clone()))
         .add_service(PasskeyServiceServer::new(control.clone()))
         .add_service(FaultServiceServer::new(control.clone()))
         .add_service(FaultScheduleServiceServer::new(control))

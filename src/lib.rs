@@ -17,7 +17,8 @@
 //! | [`wa`] | the only room that knows the WhatsApp library | `store` |
 //! | [`session`] | supervision: one actor per session, made to follow the rows | `wa`, `event`, `store` |
 //! | [`backfill`] | directories pulled anew: claimed with a lease, piece by piece | `session`, `wa`, `event`, `store` |
-//! | [`service`] | use cases: a principal and a command in, a domain value or an error out | `session`, `webhook`, `media`, `wa` (the sender of a live session), `event`, `store` |
+//! | [`backup`] | encrypted backups: decrypted, checked, merged batch by batch | `store` |
+//! | [`service`] | use cases: a principal and a command in, a domain value or an error out | `session`, `webhook`, `media`, `backup`, `wa` (the sender of a live session), `event`, `store` |
 //! | [`api`] | the gRPC edge: layers, authentication, errors, conversion | `service`, `proto` |
 //! | [`rest`] | the HTTP edge, derived from the descriptors; knows no nouns of ours | `api`, `proto` |
 //! | [`console`] | the embedded web pages | `service` |
@@ -29,6 +30,7 @@
 pub mod api;
 pub mod app;
 pub mod backfill;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod console;

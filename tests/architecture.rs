@@ -21,7 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wa", &["store", "domain", "error"]),
     ("session", &["wa", "event", "store", "domain", "error"]),
     ("backfill", &["session", "wa", "event", "store", "domain", "error"]),
-    ("service", &["session", "webhook", "media", "wa", "event", "store", "domain", "error"]),
+    ("backup", &["store", "domain", "error"]),
+    ("service", &["backup", "session", "webhook", "media", "wa", "event", "store", "domain", "error"]),
     ("api", &["service", "event", "proto", "domain", "error"]),
     ("rest", &["api", "proto", "telemetry", "domain", "error"]),
     ("console", &["service", "domain", "error"]),
@@ -39,7 +40,7 @@ const POLICED: &[(&[&str], &[&str])] = &[
         &["tonic", "tonic_web", "tonic_health", "tonic_reflection", "tonic_types", "tonic_prost"],
         &["api/", "rest/", "cli/", "cluster/", "sandbox/control", "app", "proto.rs"],
     ),
-    (&["sqlx"], &["store/", "wa/device/"]),
+    (&["sqlx"], &["store/", "wa/device/", "backup/msgstore"]),
     (&["whatsapp_rust", "wacore", "wacore_binary", "wacore_noise", "wacore_libsignal", "waproto", "buffa"], &["wa/", "sandbox/"]),
 ];
 

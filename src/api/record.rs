@@ -4,8 +4,9 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, BodyStream, Full, Limited, StreamBody};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
 use tonic::Status;
 use tonic::body::Body;
@@ -28,6 +29,8 @@ pub(super) struct Recorded {
     /// The request's fields that the HTTP path names.
     variables: Vec<String>,
     streams: bool,
+    /// The request is a stream: its first message names what it is about, and the rest is not kept here.
+    uploads: bool,
 }
 
 impl Recorded {
@@ -42,7 +45,13 @@ impl Recorded {
         });
         let path = path.unwrap_or_default();
         let variables = path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).map(str::to_owned).collect();
-        Self { request: method.input(), reply: method.output(), variables, streams: method.is_server_streaming() }
+        Self {
+            request: method.input(),
+            reply: method.output(),
+            variables,
+            streams: method.is_server_streaming(),
+            uploads: method.is_client_streaming(),
+        }
     }
 
     fn object_of_request(&self, frame: &[u8]) -> Option<String> {
@@ -97,7 +106,16 @@ pub(super) async fn record(
     mut routes: Routes,
 ) -> Result<Response<Body>, Infallible> {
     let mut pending = Pending { audit, deed: Some(deed) };
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
+    if method.uploads {
+        let first = body.frame().await.and_then(Result::ok);
+        if let Some(data) = first.as_ref().and_then(|frame| frame.data_ref()) {
+            pending.set(|deed| deed.object = method.object_of_request(data));
+        }
+        let rest = futures_util::stream::iter(first.map(Ok)).chain(BodyStream::new(body));
+        let Ok(answer) = routes.call(Request::from_parts(parts, Body::new(StreamBody::new(rest)))).await;
+        return Ok(finish(pending, method, answer).await);
+    }
     let answer = match Limited::new(body, BODY_LIMIT + HEAD).collect().await {
         Ok(body) => {
             let body = body.to_bytes();
@@ -108,6 +126,11 @@ pub(super) async fn record(
         }
         Err(_) => to_status(Error::new(Code::Validation, "the message is too long or ended early")).into_http(),
     };
+    Ok(finish(pending, method, answer).await)
+}
+
+/// Records how a call went, and passes its answer on.
+async fn finish(mut pending: Pending, method: &Recorded, answer: Response<Body>) -> Response<Body> {
     let (parts, body) = answer.into_parts();
     let mut status = Status::from_header_map(&parts.headers);
     let answer = if method.streams {
@@ -136,7 +159,7 @@ pub(super) async fn record(
         pending.audit.done(deed).await;
         pending.deed = None;
     }
-    Ok(answer)
+    answer
 }
 
 impl Pending {

@@ -32,6 +32,7 @@ impl SessionService for Sessions {
             label: it.label,
             auto_read: it.auto_read,
             presence_typing: it.presence_typing,
+            auto_reject_calls: it.auto_reject_calls,
             ignore: IgnorePatch {
                 status: it.ignore_status,
                 groups: it.ignore_groups,
@@ -59,6 +60,7 @@ impl SessionService for Sessions {
             label: it.label,
             auto_read: it.auto_read,
             presence_typing: it.presence_typing,
+            auto_reject_calls: it.auto_reject_calls,
             rate_per_min: it.rate_per_min,
             rate_per_hour: it.rate_per_hour,
             ignore: IgnorePatch {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::worker::{LEASE, Workers};
 use crate::domain::backfill::{BackfillJob, BackfillStatus, Phase};
+use crate::domain::event::Payload;
 use crate::domain::identity::{Names, Seen, Source};
 use crate::domain::jid::Address;
 use crate::error::{Code, Error, Result};
@@ -305,6 +306,8 @@ impl Job {
         let over = self.row.finished_at.is_some();
         if over || self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
             self.told = Some(Instant::now());
+            let progress = Payload::BackfillProgress(Box::new(self.row.clone()));
+            recording.tell(&self.row.organization, &self.row.session, progress);
         }
         recording.commit().await?;
         if cancel && !over {

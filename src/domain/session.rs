@@ -228,6 +228,8 @@ pub struct Settings {
     pub auto_read: bool,
     /// Show "typing" before a text is sent.
     pub presence_typing: bool,
+    /// Refuse every call.
+    pub auto_reject_calls: bool,
     /// Messages per minute.
     pub rate_per_min: i32,
     /// Messages per hour.
@@ -244,6 +246,7 @@ impl Default for Settings {
             label: None,
             auto_read: false,
             presence_typing: true,
+            auto_reject_calls: false,
             rate_per_min: 20,
             rate_per_hour: 600,
             ignore: Ignore::default(),

@@ -30,13 +30,13 @@ use crate::rest::wire::put_bytes;
 pub(super) const PIECE: &str = "whatsapp.gateway.v1.FilePiece";
 
 /// How long nothing may come of a body.
-const STALL: Duration = Duration::from_secs(30);
+pub(super) const STALL: Duration = Duration::from_secs(30);
 /// How much of a body that was refused is read and dropped, so that its sender gets to see the answer.
-const DRAIN: usize = 16 << 20;
+pub(super) const DRAIN: usize = 16 << 20;
 /// Bytes of a body in one message.
-const LONGEST: usize = 1 << 20;
+pub(super) const LONGEST: usize = 1 << 20;
 /// Messages that wait between the body and its reader.
-const WAITING: usize = 2;
+pub(super) const WAITING: usize = 2;
 
 /// What stands in a file's name as it is, see RFC 5987.
 const ATTRIBUTE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'!').remove(b'#').remove(b'$').remove(b'&').remove(b'+').remove(b'-');
@@ -232,11 +232,11 @@ pub(super) fn failed(status: Status) -> Failure {
     Failure { http: beyond.then_some(StatusCode::RANGE_NOT_SATISFIABLE), ..status.into() }
 }
 
-fn broken() -> Failure {
+pub(super) fn broken() -> Failure {
     Error::new(Code::Validation, "the body ended early or is no form").into()
 }
 
-fn late() -> Failure {
+pub(super) fn late() -> Failure {
     let late = Error::new(Code::Timeout, "nothing came of the body for 30 seconds");
     Failure { http: Some(StatusCode::REQUEST_TIMEOUT), ..late.into() }
 }

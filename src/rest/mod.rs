@@ -34,6 +34,7 @@ mod body;
 mod crowd;
 pub mod docs;
 mod file;
+mod form;
 mod json;
 pub mod openapi;
 mod plan;
@@ -84,6 +85,8 @@ enum Carries {
     Messages,
     /// A file in, as this field of a stream's messages; JSON out.
     Upload(u32),
+    /// A form in, whose parts are fields of a stream's messages; JSON out.
+    Form,
     /// A file out.
     Download,
 }
@@ -168,6 +171,10 @@ impl Rest {
             let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
             let (query, headers) = (parts.uri.query().unwrap_or_default(), parts.headers);
             return self.upload(route, chunk, &captures, query, headers, body, (checked, id)).await;
+        }
+        if route.carries == Carries::Form {
+            let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
+            return self.form(route, &captures, parts.headers, body, (checked, id)).await;
         }
         let wanted = (route.carries == Carries::Download).then(|| parts.headers.clone());
         let call = self.call(route, captures, parts, body, id);
@@ -372,10 +379,9 @@ fn bind(table: &mut Table<Binding>, planner: &mut Planner, method: &MethodDescri
 /// What goes over HTTP when the method is called.
 fn carries(method: &MethodDescriptor) -> anyhow::Result<Carries> {
     if method.is_client_streaming() {
-        let chunk = method.input().get_field_by_name("chunk").filter(|field| field.kind() == prost_reflect::Kind::Bytes);
-        let chunk = chunk.context("a client stream over HTTP needs a field `chunk` of bytes")?;
         ensure!(!method.is_server_streaming(), "streams in both directions cannot be called over HTTP");
-        return Ok(Carries::Upload(chunk.number()));
+        let chunk = method.input().get_field_by_name("chunk").filter(|field| field.kind() == prost_reflect::Kind::Bytes);
+        return Ok(chunk.map_or(Carries::Form, |chunk| Carries::Upload(chunk.number())));
     }
     Ok(if method.output().full_name() == file::PIECE { Carries::Download } else { Carries::Messages })
 }

@@ -90,7 +90,7 @@ impl Service {
         }))
     }
 
-    async fn any_session(&self, id: &SessionId) -> Result<Session> {
+    pub(super) async fn any_session(&self, id: &SessionId) -> Result<Session> {
         self.0.db.session_by_id(id).await?.ok_or_else(|| Error::not_found("session"))
     }
 }

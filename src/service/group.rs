@@ -18,7 +18,7 @@ use crate::wa::groups::{MAX_DESCRIPTION, MAX_SUBJECT};
 const FRESH: Duration = Duration::from_secs(3600);
 
 /// A picture's largest size in bytes.
-const MAX_PICTURE: usize = 512 * 1024;
+pub(super) const MAX_PICTURE: usize = 512 * 1024;
 
 /// A group to found.
 #[derive(Clone, Debug)]

@@ -5,20 +5,27 @@ pub mod admin;
 pub mod api_key;
 pub mod audit;
 pub mod backfill;
+pub mod backup;
+pub mod channel;
 pub mod contact;
 pub mod event;
 pub mod group;
 pub mod group_member;
 mod key_cache;
+pub mod label;
 pub mod media;
 pub mod message;
 pub mod pairing;
 pub mod pairing_link;
 pub mod passkey;
+pub mod presence;
+pub mod profile;
 pub mod realtime;
 pub mod session;
+pub mod status;
 pub mod webhook;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
@@ -50,6 +57,8 @@ pub struct Parts {
     pub media: media::Rooms,
     /// What webhooks need.
     pub webhooks: webhook::Webhooks,
+    /// Where uploaded backups lie until they are merged.
+    pub imports: PathBuf,
     /// Clock and randomness.
     pub ambient: Ambient,
     /// This gateway.

@@ -29,6 +29,9 @@ pub struct NewSession {
     pub auto_read: Option<bool>,
     /// Show "typing" before a text is sent.
     pub presence_typing: Option<bool>,
+    /// Refuse every call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_reject_calls: Option<bool>,
     /// Whose messages are left out.
     pub ignore: IgnorePatch,
     /// Words of the owner's own.
@@ -79,6 +82,8 @@ pub struct SettingsPatch {
     pub auto_read: Option<bool>,
     /// Show "typing" before a text is sent.
     pub presence_typing: Option<bool>,
+    /// Refuse every call.
+    pub auto_reject_calls: Option<bool>,
     /// Messages per minute.
     pub rate_per_min: Option<i32>,
     /// Messages per hour.
@@ -156,6 +161,7 @@ impl Service {
             label: patch.label.or(old.label).filter(|label| !label.is_empty()),
             auto_read: patch.auto_read.unwrap_or(old.auto_read),
             presence_typing: patch.presence_typing.unwrap_or(old.presence_typing),
+            auto_reject_calls: patch.auto_reject_calls.unwrap_or(old.auto_reject_calls),
             rate_per_min: patch.rate_per_min.unwrap_or(old.rate_per_min),
             rate_per_hour: patch.rate_per_hour.unwrap_or(old.rate_per_hour),
             ignore: patch.ignore.applied(old.ignore),
@@ -289,6 +295,7 @@ fn draft(caller: &Principal, new: NewSession, gateway: GatewayId, ambient: &Ambi
             label: new.label.filter(|label| !label.is_empty()),
             auto_read: new.auto_read.unwrap_or(defaults.auto_read),
             presence_typing: new.presence_typing.unwrap_or(defaults.presence_typing),
+            auto_reject_calls: new.auto_reject_calls.unwrap_or(defaults.auto_reject_calls),
             ignore: new.ignore.applied(defaults.ignore),
             metadata: merged(&Metadata::new(), new.metadata)?,
             ..defaults

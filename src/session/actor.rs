@@ -18,6 +18,7 @@ use crate::domain::event::Code;
 use crate::domain::ids::SessionId;
 use crate::domain::session::{Reason, State, Status};
 use crate::error::Result;
+use crate::wa::attention::Ringing;
 use crate::wa::connection::{OpenError, Signal};
 use crate::wa::device::DeviceStore;
 use crate::wa::{Connection, outgoing};
@@ -116,16 +117,17 @@ impl Actor {
             () = self.cancel.cancelled() => return Ok(Outcome::Cancelled),
             turn = self.context.connects.clone().acquire_owned() => turn.ok(),
         };
-        let Context { db, cipher, endpoint, .. } = &*self.context;
+        let Context { db, cipher, endpoint, ambient, .. } = &*self.context;
         let store = DeviceStore::new(db.clone(), self.session.clone(), cipher);
-        let (mut connection, mut signals) = match Box::pin(Connection::open(endpoint, store, self.recorder.commit())).await {
-            Ok(open) => open,
-            Err(OpenError::Mismatch(mismatch)) => {
-                tracing::error!(session = %self.session, "{mismatch}");
-                return Ok(Outcome::Ended { status: Status::Failed, reason: Reason::Refused });
-            }
-            Err(e) => return Err(crate::error::Error::internal(e)),
-        };
+        let (mut connection, mut signals) =
+            match Box::pin(Connection::open(endpoint, store, self.recorder.commit(), ambient.clone())).await {
+                Ok(open) => open,
+                Err(OpenError::Mismatch(mismatch)) => {
+                    tracing::error!(session = %self.session, "{mismatch}");
+                    return Ok(Outcome::Ended { status: Status::Failed, reason: Reason::Refused });
+                }
+                Err(e) => return Err(crate::error::Error::internal(e)),
+            };
         let sender = connection.sender();
         self.live.send_modify(|live| live.sender = Some(sender));
         memory.turn = turn;
@@ -291,6 +293,8 @@ impl Actor {
             Signal::Ack(ack) => self.recorder.receipt(&ack.into_receipt(self.now())).await?,
             Signal::Messages(messages) => self.recorder.received(&messages).await?,
             Signal::Stored(messages) => self.read(connection, messages, memory).await?,
+            Signal::Ringing(call) => self.ringing(connection, call, memory).await?,
+            Signal::Label(news) => self.recorder.label(&news).await?,
             Signal::Undecryptable { wa_message_id } => {
                 tracing::info!(session = %self.session, message = wa_message_id, "a message could not be decrypted; it is asked for again");
             }
@@ -357,6 +361,20 @@ impl Actor {
             memory.errands.spawn(async move {
                 if let Err(e) = sender.mark_read(&messages).await {
                     tracing::debug!(error = %e, "a read receipt was not sent");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Refuses a call when the session's settings say so.
+    async fn ringing(&self, connection: &Connection, call: Ringing, memory: &mut Memory) -> Result<()> {
+        let Some(session) = self.context.db.session_by_id(&self.session).await? else { return Ok(()) };
+        if session.settings.auto_reject_calls && memory.errands.len() < ERRANDS {
+            let sender = connection.sender();
+            memory.errands.spawn(async move {
+                if let Err(refused) = sender.reject_call(&call).await {
+                    tracing::warn!(?refused, "a call could not be refused");
                 }
             });
         }

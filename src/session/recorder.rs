@@ -6,6 +6,7 @@ use super::supervisor::Context;
 use crate::domain::clock::Ambient;
 use crate::domain::event::{Code, MessagePayload, MessageStatusPayload, Payload};
 use crate::domain::ids::{OrganizationId, SessionId};
+use crate::domain::label::LabelNews;
 use crate::domain::message::{Direction, Message, Receipt};
 use crate::domain::payload::Who;
 use crate::domain::session::{Account, Desired, Fence, Ignore, Reason, State, Status};
@@ -87,6 +88,13 @@ impl Recorder {
     /// Tells a QR code.
     pub async fn qr(&self, code: Code) -> Result<()> {
         self.log.record(&self.organization, &self.session, Payload::AuthQr(code)).await
+    }
+
+    /// Stores what became of a label.
+    pub async fn label(&self, news: &LabelNews) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        tx.record_label(&self.session, news).await?;
+        tx.commit().await
     }
 
     /// The function that stores received messages before WhatsApp is told that we have them.

@@ -9,6 +9,7 @@
 mod api_key;
 mod audit;
 mod backfill;
+mod backup;
 pub mod cipher;
 mod driver;
 mod error;
@@ -16,6 +17,7 @@ mod event;
 mod gateway;
 mod group;
 mod identity;
+mod label;
 mod lease;
 mod media;
 mod message;

@@ -10,7 +10,8 @@ macro_rules! columns {
     () => {
         "id, organization_id, gateway_id, created_by_user, label, auto_read, presence_typing, rate_per_min, rate_per_hour, desired, \
          generation, status, status_reason, status_since, status_until, phone_number, wa_jid, wa_lid, is_admin, last_connected_at, \
-         created_at, updated_at, ignore_status, ignore_groups, ignore_channels, ignore_broadcast, metadata, status_data"
+         created_at, updated_at, ignore_status, ignore_groups, ignore_channels, ignore_broadcast, metadata, status_data, \
+         auto_reject_calls"
     };
 }
 
@@ -32,6 +33,7 @@ fn read(row: &Row) -> Result<Session> {
             label: row.get(4)?,
             auto_read: row.get(5)?,
             presence_typing: row.get(6)?,
+            auto_reject_calls: row.get(28)?,
             rate_per_min: rate(7)?,
             rate_per_hour: rate(8)?,
             ignore: Ignore { status: row.get(22)?, groups: row.get(23)?, channels: row.get(24)?, broadcast: row.get(25)? },
@@ -90,7 +92,7 @@ impl Db {
             ", idempotency_hash FROM sessions WHERE organization_id = $1 AND idempotency_key = $2 AND created_at > $3"
         );
         let Some(row) = self.row(sql, args![organization, key, since]).await? else { return Ok(None) };
-        Ok(Some((read(&row)?, row.get(28)?)))
+        Ok(Some((read(&row)?, row.get(29)?)))
     }
 
     /// Every session of the organization, oldest first.
@@ -125,7 +127,7 @@ impl Tx {
             "INSERT INTO sessions (",
             columns!(),
             ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-                     $23, $24, $25, $26, $27, $28)"
+                     $23, $24, $25, $26, $27, $28, $29)"
         );
         let metadata = metadata_text(&session.settings.metadata)?;
         let (settings, state, account) = (&session.settings, &session.state, session.account.as_ref());
@@ -158,6 +160,7 @@ impl Tx {
             settings.ignore.broadcast,
             &metadata,
             &state.data,
+            settings.auto_reject_calls,
         ];
         self.execute(sql, args).await.map(drop)
     }
@@ -181,7 +184,7 @@ impl Tx {
         let sql = concat!(
             "UPDATE sessions SET label = $3, auto_read = $4, presence_typing = $5, rate_per_min = $6, rate_per_hour = $7,
                     updated_at = $8, ignore_status = $9, ignore_groups = $10, ignore_channels = $11, ignore_broadcast = $12,
-                    metadata = $13
+                    metadata = $13, auto_reject_calls = $14
              WHERE organization_id = $1 AND id = $2 RETURNING ",
             columns!()
         );
@@ -200,6 +203,7 @@ impl Tx {
             settings.ignore.channels,
             settings.ignore.broadcast,
             &metadata,
+            settings.auto_reject_calls,
         ];
         self.row(sql, args).await?.as_ref().map(read).transpose()
     }

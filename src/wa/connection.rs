@@ -19,14 +19,16 @@ use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::transport::TokioWebSocketTransportFactory;
 use whatsapp_rust::{InboundDurabilityHook, TokioRuntime};
 
+use super::attention::{Attention, Ringing};
 use super::device::DeviceStore;
 use super::endpoint::{Endpoint, Mismatch};
 use super::http::Http;
 use super::normalize::{self, Inbound, Origin};
 use super::queries::Queries;
 use super::{outgoing, passkey};
-use crate::domain::clock::Time;
+use crate::domain::clock::{Ambient, Time};
 use crate::domain::jid::Address;
+use crate::domain::label::LabelNews;
 use crate::domain::message::{MessageStatus, Receipt};
 use crate::domain::session::Account;
 
@@ -96,6 +98,10 @@ pub enum Signal {
     Stored(Vec<Inbound>),
     /// Messages that do not take the way of [`Commit`]: channels' and those recovered from the phone.
     Messages(Vec<Inbound>),
+    /// Somebody calls.
+    Ringing(Ringing),
+    /// What became of the account's labels.
+    Label(LabelNews),
     /// A message that could not be decrypted; the library asks for it again.
     Undecryptable {
         /// WhatsApp's id.
@@ -164,7 +170,7 @@ pub enum CodeError {
 pub struct Connection {
     sender: Sender,
     run: AbortOnDropHandle<()>,
-    _subscription: Subscription,
+    _subscriptions: [Subscription; 2],
 }
 
 /// The part of a connection that sends; cheap to clone, usable by many callers; useless once the connection is gone.
@@ -173,6 +179,7 @@ pub struct Sender {
     pub(super) client: Arc<Client>,
     waiters: Waiters,
     queries: Queries,
+    attention: Attention,
 }
 
 type Waiters = Arc<Mutex<HashMap<String, oneshot::Sender<Ack>>>>;
@@ -183,6 +190,7 @@ impl Connection {
         endpoint: &Endpoint,
         store: DeviceStore,
         commit: Commit,
+        ambient: Ambient,
     ) -> Result<(Self, mpsc::Receiver<Signal>), OpenError> {
         let manager = Arc::new(PersistenceManager::new(Arc::new(store)).await?);
         endpoint.prepare(&manager).await?;
@@ -207,10 +215,13 @@ impl Connection {
         }
         let client = Box::pin(builder.build()).await?.into_client();
         let waiters = Waiters::default();
-        let subscription = client.subscribe(Tap::interest(), Arc::new(Tap { signals, waiters: waiters.clone() }));
+        let attention = Attention::new(ambient);
+        let heard = attention.listen(&client, signals.clone());
+        let tapped = client.subscribe(Tap::interest(), Arc::new(Tap { signals, waiters: waiters.clone() }));
         let running = client.clone();
         let run = AbortOnDropHandle::new(tokio::spawn(async move { Box::pin(running.run()).await }));
-        Ok((Self { sender: Sender { client, waiters, queries: Queries::default() }, run, _subscription: subscription }, receiver))
+        let sender = Sender { client, waiters, queries: Queries::default(), attention };
+        Ok((Self { sender, run, _subscriptions: [heard, tapped] }, receiver))
     }
 
     /// The part that sends.
@@ -286,6 +297,11 @@ impl Sender {
         &self.queries
     }
 
+    /// What WhatsApp has told this connection in passing.
+    pub fn attention(&self) -> &Attention {
+        &self.attention
+    }
+
     /// Whether the client is connected and logged in now.
     pub fn is_online(&self) -> bool {
         self.client.is_connected() && self.client.is_logged_in()
@@ -300,14 +316,28 @@ impl Sender {
     /// same id again is harmless: recipients show one message.
     #[tracing::instrument(name = "wa send", skip_all)]
     pub async fn send_text(&self, to: &Address, wa_message_id: &str, text: &str, limit: Duration) -> anyhow::Result<Option<Ack>> {
+        let options = SendOptions::default().with_message_id(wa_message_id);
+        let sending = async {
+            let sent = Box::pin(self.client.send_message_with_options(outgoing::jid(to), outgoing::text(text), options)).await;
+            sent.map(drop).map_err(anyhow::Error::from)
+        };
+        self.answered(wa_message_id, limit, sending).await
+    }
+
+    /// Runs what gives a message to WhatsApp, and waits for the server's answer to it; `None` when it did not answer within `limit`.
+    pub(super) async fn answered<E>(
+        &self,
+        wa_message_id: &str,
+        limit: Duration,
+        sending: impl Future<Output = Result<(), E>>,
+    ) -> Result<Option<Ack>, E> {
         let (waiter, answer) = oneshot::channel();
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner).insert(wa_message_id.to_owned(), waiter);
         // However this call ends, nobody waits afterwards.
         let _forget = Forget { waiters: self.waiters.clone(), id: wa_message_id.to_owned() };
-        let options = SendOptions::default().with_message_id(wa_message_id);
         let work = async {
-            Box::pin(self.client.send_message_with_options(outgoing::jid(to), outgoing::text(text), options)).await?;
-            anyhow::Ok(answer.await.ok())
+            sending.await?;
+            Ok(answer.await.ok())
         };
         tokio::time::timeout(limit, work).await.unwrap_or(Ok(None))
     }

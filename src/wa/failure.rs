@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use whatsapp_rust::features::{BlockingError, CommunityError, ContactError, GroupError, MexError};
+use whatsapp_rust::CallError;
+use whatsapp_rust::client::ClientError;
+use whatsapp_rust::features::{
+    AppStateError, BlockingError, ChatStateError, CommunityError, ContactError, GroupError, MexError, NewsletterError,
+    PresenceError, ProfileError,
+};
 use whatsapp_rust::request::IqError;
 
 use crate::error::{Code, Error};
@@ -91,6 +96,78 @@ impl From<BlockingError> for Refused {
             BlockingError::Iq(iq) => Self::Iq(iq),
             BlockingError::InvalidJid(text) => Self::Invalid(text),
             BlockingError::Internal(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<ClientError> for Refused {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Iq(iq) => Self::Iq(iq),
+            ClientError::Internal(error) => error.into(),
+            other => Self::Iq(IqError::ClientState(Box::new(other))),
+        }
+    }
+}
+
+impl From<PresenceError> for Refused {
+    fn from(error: PresenceError) -> Self {
+        match error {
+            PresenceError::Client(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<ChatStateError> for Refused {
+    fn from(error: ChatStateError) -> Self {
+        match error {
+            ChatStateError::Client(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<CallError> for Refused {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Send(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<ProfileError> for Refused {
+    fn from(error: ProfileError) -> Self {
+        match error {
+            ProfileError::Iq(iq) => Self::Iq(iq),
+            ProfileError::Client(error) => error.into(),
+            ProfileError::InvalidArgument(text) => Self::Invalid(text),
+            ProfileError::Internal(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<AppStateError> for Refused {
+    fn from(error: AppStateError) -> Self {
+        match error {
+            AppStateError::InvalidRequest(text) => Self::Invalid(text),
+            AppStateError::Internal(error) => error.into(),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<NewsletterError> for Refused {
+    fn from(error: NewsletterError) -> Self {
+        match error {
+            NewsletterError::Iq(iq) => Self::Iq(iq),
+            NewsletterError::Mex(error) => error.into(),
+            NewsletterError::Client(error) => error.into(),
+            NewsletterError::InvalidRequest(text) => Self::Invalid(text),
+            NewsletterError::Internal(error) => error.into(),
             other => Self::Other(other.into()),
         }
     }

@@ -9,8 +9,13 @@
 //! - [`queries`]: questions to WhatsApp's server, one at a time; [`failure`]: what it means when it refuses
 //! - [`groups`], [`contacts`]: what a live session does with groups, and what it can learn of people
 //! - [`media`]: files to and from WhatsApp's media hosts
+//! - [`account`]: what a live session does as its account; [`attention`]: what it is told in passing
+//! - [`channels`]: what a live session does with channels and status posts
 //! - [`http`]: the HTTP client that the library is given
 
+pub mod account;
+pub mod attention;
+pub mod channels;
 pub mod connection;
 pub mod contacts;
 pub mod device;

@@ -24,6 +24,7 @@ pub fn session(it: &Session) -> pb::Session {
         is_admin_session: it.is_admin,
         auto_read: it.settings.auto_read,
         presence_typing: it.settings.presence_typing,
+        auto_reject_calls: it.settings.auto_reject_calls,
         rate_per_min: it.settings.rate_per_min,
         rate_per_hour: it.settings.rate_per_hour,
         last_connected_at: it.last_connected_at.map(timestamp),

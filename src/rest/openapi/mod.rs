@@ -143,7 +143,8 @@ impl Writer {
             let (schema, required) = self.schemas.body(&main.method.input(), &self.texts, left_out)?;
             operation["requestBody"] = match main.method.is_client_streaming() {
                 false => json!({"required": required, "content": {"application/json": {"schema": schema}}}),
-                true => file::request(),
+                true if main.method.input().get_field_by_name("chunk").is_some() => file::request(),
+                true => json!({"required": true, "content": {"multipart/form-data": {"schema": schema}}}),
             };
         }
         if let Some(word) = word(capability) {

@@ -121,7 +121,7 @@ fn lid_of(source: &MessageSource) -> Option<String> {
 }
 
 /// The word for what a message is, and its text or caption.
-fn content(message: &wa::Message) -> Option<(&'static str, Option<String>)> {
+pub(super) fn content(message: &wa::Message) -> Option<(&'static str, Option<String>)> {
     if let Some(text) = &message.conversation {
         return Some(("text", Some(text.clone())));
     }

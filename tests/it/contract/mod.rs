@@ -27,20 +27,11 @@ const NOT_YET: &[&str] = &[
     "disableOAuthApp",
     "enableOAuthApp",
     "rotateOAuthAppSecret",
-    "backupStatus",
-    "importBackup",
-    "createChannel",
-    "listChannelMessages",
-    "followChannel",
-    "muteChannel",
-    "unfollowChannel",
     "listChats",
     "deleteChat",
     "getChat",
     "updateChat",
     "listChatMessages",
-    "getChatPresence",
-    "setChatPresence",
     "readChat",
     "revokeMessage",
     "editMessage",
@@ -48,7 +39,20 @@ const NOT_YET: &[&str] = &[
     "removeReaction",
     "addReaction",
     "voteMessage",
+];
+
+/// Operations that are there and whose success is not shown here yet, only their failures.
+const NOT_SHOWN_YET: &[&str] = &[
+    "getChatPresence",
+    "setChatPresence",
     "setPresence",
+    "backupStatus",
+    "importBackup",
+    "createChannel",
+    "listChannelMessages",
+    "followChannel",
+    "muteChannel",
+    "unfollowChannel",
     "postStatus",
 ];
 
@@ -251,14 +255,17 @@ async fn every_documented_operation_answers_as_documented() {
             let platform = trusting.super_admin();
             let key = if id.starts_with("admin") { platform.as_str() } else { KEY };
             let (status, answer) = c.call_as(gateway, Some(key), id, &variables, "", body).await;
-            assert_eq!(status, 404, "{id} on nothing: {answer}");
+            // Forms are told from objects before their path is looked at.
+            let expected = if id == "importBackup" { 415 } else { 404 };
+            assert_eq!(status, expected, "{id} on nothing: {answer}");
         }
-        if c.operations[id].facts.get("requestBody").is_some() {
+        if c.operations[id].facts.get("requestBody").is_some() && id != "importBackup" {
             let (status, _) = c.call_as(gateway, Some(KEY), id, &variables, "", Some(json!(["no object"]))).await;
             assert_eq!(status, 400, "{id} with a list for a body");
         }
         assert!(c.failed.contains(id), "{id} was never seen to fail");
-        assert!(c.succeeded.contains(id), "{id} is there, and no call above shows that it answers as documented");
+        let shown = c.succeeded.contains(id) || NOT_SHOWN_YET.contains(&id.as_str());
+        assert!(shown, "{id} is there, and no call above shows that it answers as documented");
     }
     trusting.stop().await;
 }
@@ -268,6 +275,10 @@ fn text_or_phone(id: &str) -> Value {
     match id {
         "sessionPairingCode" => json!({"phone": TYPED}),
         "sendMessage" => json!({"type": "text", "to": BUDI, "text": "x"}),
+        "setPresence" => json!({"state": "online"}),
+        "setChatPresence" => json!({"state": "paused"}),
+        "createChannel" => json!({"name": "x"}),
+        "postStatus" => json!({"type": "text", "text": "x"}),
         _ => json!({}),
     }
 }

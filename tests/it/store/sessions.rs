@@ -25,6 +25,7 @@ async fn every_field_comes_back(db: Db) {
             label: Some("Büro \u{1F4F1}'; DROP TABLE sessions --".into()),
             auto_read: true,
             presence_typing: false,
+            auto_reject_calls: true,
             rate_per_min: i32::MAX,
             rate_per_hour: 0,
             ignore: Ignore { status: true, groups: false, channels: true, broadcast: false },
