@@ -1,5 +1,6 @@
 //! Measurements, run by name: `cargo test --test it --locked -- --ignored --nocapture live::measure`. They print figures and assert none.
 //! `WAGW_MEASURE_SESSIONS=1,100,500` says with how many sessions.
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

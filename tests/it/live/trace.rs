@@ -47,15 +47,16 @@ mod otlp {
 
 type Spans = Arc<Mutex<(Vec<otlp::Span>, Vec<u8>)>>;
 
+async fn take(State(spans): State<Spans>, body: Bytes) {
+    let request = otlp::Request::decode(body.clone()).unwrap();
+    let mut spans = spans.lock().unwrap();
+    spans.0.extend(request.resources.into_iter().flat_map(|one| one.scopes).flat_map(|one| one.spans));
+    spans.1.extend_from_slice(&body);
+}
+
 /// A collector that keeps what it gets.
 async fn collector() -> (String, Spans) {
     let spans = Spans::default();
-    let take = async |State(spans): State<Spans>, body: Bytes| {
-        let request = otlp::Request::decode(body.clone()).unwrap();
-        let mut spans = spans.lock().unwrap();
-        spans.0.extend(request.resources.into_iter().flat_map(|one| one.scopes).flat_map(|one| one.spans));
-        spans.1.extend_from_slice(&body);
-    };
     let router = Router::new().route("/v1/traces", post(take)).with_state(spans.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

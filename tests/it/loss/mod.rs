@@ -4,6 +4,7 @@
 //!
 //! What runs with all tests takes about a minute an engine. The long form: `WAGW_LOSS=long cargo test --test it loss::`, with 20 phones,
 //! 20 sessions, 20,000 messages and 30 kills; `WAGW_TEST_SEED` gives other moments.
+#![expect(clippy::print_stderr, reason = "how often receivers were asked is worth knowing, and no condition")]
 
 mod followers;
 pub(crate) mod postgres;
@@ -81,6 +82,9 @@ async fn nothing_is_lost(engine: Engine) {
         world.until("the next moment", || followers[0].messages(), moment).await;
         if kill % 2 == 1 {
             world.crash_database().await;
+            // The gateway lives on and finds its database again.
+            let seen = followers[0].messages();
+            world.until("a message after the database's restart", || followers[0].messages(), seen + 1).await;
         }
         world.kill().await;
     }
