@@ -3,6 +3,7 @@
 mod account;
 mod directory;
 mod media;
+mod metrics;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use tonic::service::Routes;
 
 use crate::api::auth::Authenticator;
 use crate::api::login::{Logins, lookup};
-use crate::api::{admin, api_keys, convert, events, messages, pairing, sessions, webhooks};
+use crate::api::{admin, api_keys, convert, events, messages, pairing, realtime, sessions, webhooks};
 use crate::backfill;
 use crate::config::{Config, Network};
 use crate::console;
@@ -30,6 +31,7 @@ use crate::domain::ids::OrganizationId;
 use crate::egress;
 use crate::event::EventLog;
 use crate::event::hub::Hub;
+use crate::event::relay;
 use crate::lifecycle::Lifecycle;
 use crate::outbox::{self, Outbox};
 use crate::proto;
@@ -38,10 +40,11 @@ use crate::proto::gateway::api_key_service_server::ApiKeyServiceServer;
 use crate::proto::gateway::event_service_server::EventServiceServer;
 use crate::proto::gateway::message_service_server::MessageServiceServer;
 use crate::proto::gateway::pairing_service_server::PairingServiceServer;
+use crate::proto::gateway::realtime_service_server::RealtimeServiceServer;
 use crate::proto::gateway::session_service_server::SessionServiceServer;
 use crate::proto::gateway::webhook_service_server::WebhookServiceServer;
 use crate::rest::render::Renderer;
-use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
+use crate::rest::serve::{Edge, EdgeService, Limits, Ready, Scrape, serve as serve_edge};
 use crate::sandbox::control::Control;
 use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::service::audit::Audit;
@@ -171,6 +174,11 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
         gateway: gateway.clone(),
         ambient: ambient.clone(),
     });
+    let (relay_db, relay_hub, relay_ambient, told) = (db.clone(), hub.clone(), ambient.clone(), sessions_gone.clone());
+    lifecycle.spawn_vital("relay", async move {
+        relay::run(relay_db, relay_hub, relay_ambient, told).await;
+        Ok(())
+    });
     let service = Service::new(Parts {
         db: db.clone(),
         log: log.clone(),
@@ -193,12 +201,18 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     let row = Gateway { id: gateway, address: config.advertise_address.clone(), started_at: now, heartbeat_at: now, sessions: 0 };
     db.heartbeat(&row).await?;
     lifecycle.spawn_vital("heartbeat", upkeep::heartbeat(db.clone(), ambient.clone(), row, lifecycle.draining()));
-    lifecycle.spawn_vital("pruner", upkeep::prune(db.clone(), ambient.clone(), config.event_retention, lifecycle.draining()));
     let (fetching, draining) = (service.clone(), lifecycle.draining());
     lifecycle.spawn_vital("waiting files", async move {
         fetching.fetch_waiting_until(draining).await;
         Ok(())
     });
+    let pruner = upkeep::Pruner {
+        db: db.clone(),
+        ambient: ambient.clone(),
+        age: config.event_retention,
+        rows: config.event_retention_rows,
+    };
+    lifecycle.spawn_vital("pruner", pruner.run(lifecycle.draining()));
     let draining = lifecycle.draining();
     lifecycle.spawn_vital("poll recaps", recap::run(db.clone(), log.clone(), ambient.clone(), lifecycle.draining()));
     lifecycle.spawn_vital("files", async move {
@@ -230,7 +244,15 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
 
     let (audit, writer) = Audit::new(db.clone(), ambient.clone());
     lifecycle.spawn_vital("audit", writer.run(lifecycle.draining()));
-    let edge = edge(&service, audit, sandbox.clone(), &config, ambient, db.clone(), lifecycle.draining())?;
+    let sources = metrics::Sources {
+        db: db.clone(),
+        gateway: config.gateway_id.clone(),
+        ambient: ambient.clone(),
+        sandbox: sandbox.clone(),
+    };
+    let scrape = metrics::begin(config.metrics, sources, lifecycle).await?;
+    let ready = upkeep::ready(db.clone(), lifecycle.draining());
+    let edge = edge(&service, audit, sandbox.clone(), &config, ambient, (ready, scrape), lifecycle)?;
     let limits = Limits {
         connections: config.max_connections,
         per_address: config.max_connections_per_address,
@@ -280,12 +302,13 @@ pub async fn sandbox(
     let routes = operations.add_to(Routes::default());
     let edge = Edge {
         descriptors: proto::DESCRIPTORS,
-        routes: with_standard(routes)?,
+        routes: with_standard(routes, &lifecycle)?,
         authenticator,
         audit: None,
         origins: Vec::new(),
         docs: false,
         ready: Arc::new(|| Box::pin(async { Vec::new() })),
+        metrics: None,
         pages: Vec::new(),
         ambient,
         shutdown: lifecycle.draining(),
@@ -395,13 +418,15 @@ fn edge(
     sandbox: Option<Sandbox>,
     config: &Config,
     ambient: Ambient,
-    db: Db,
-    draining: CancellationToken,
+    (ready, metrics): (Ready, Option<Scrape>),
+    lifecycle: &Lifecycle,
 ) -> anyhow::Result<EdgeService> {
+    let draining = lifecycle.draining();
     let mut routes = Routes::new(SessionServiceServer::new(sessions::Sessions(service.clone())))
         .add_service(PairingServiceServer::new(pairing::Pairing(service.clone())))
         .add_service(MessageServiceServer::new(messages::Messages(service.clone())))
         .add_service(EventServiceServer::new(events::Events(service.clone())))
+        .add_service(RealtimeServiceServer::new(realtime::Realtime(service.clone())))
         .add_service(ApiKeyServiceServer::new(api_keys::ApiKeys(service.clone())))
         .add_service(AdminServiceServer::new(admin::Admin(service.clone())))
         .add_service(WebhookServiceServer::new(webhooks::Webhooks(service.clone())));
@@ -413,27 +438,15 @@ fn edge(
     }
     let logins = config.login.clone().map(|issuer| Logins::new(issuer, ambient.clone())).transpose()?;
     let authenticator = Authenticator::new(lookup(service.clone(), logins));
-    let (ready_db, stopping) = (db, draining.clone());
     let edge = Edge {
         descriptors: proto::DESCRIPTORS,
-        routes: with_standard(routes)?,
+        routes: with_standard(routes, lifecycle)?,
         authenticator,
         audit: Some(audit),
         origins: config.cors_origins.clone(),
         docs: config.docs,
-        ready: Arc::new(move || {
-            let (db, stopping) = (ready_db.clone(), stopping.is_cancelled());
-            Box::pin(async move {
-                let mut reasons = Vec::new();
-                if stopping {
-                    reasons.push("shutting down".to_owned());
-                }
-                if db.ping().await.is_err() {
-                    reasons.push("the database does not answer".to_owned());
-                }
-                reasons
-            })
-        }),
+        ready,
+        metrics,
         pages: vec![(PAIR, console::pair::page(service.clone(), ambient.clone(), draining.clone()))],
         ambient,
         shutdown: draining,
@@ -442,8 +455,14 @@ fn edge(
 }
 
 /// Adds reflection and the standard health service.
-fn with_standard(routes: Routes) -> anyhow::Result<Routes> {
-    let (_, health) = tonic_health::server::health_reporter();
+fn with_standard(routes: Routes, lifecycle: &Lifecycle) -> anyhow::Result<Routes> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let draining = lifecycle.draining();
+    lifecycle.spawn_vital("health", async move {
+        draining.cancelled().await;
+        reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        Ok(())
+    });
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)

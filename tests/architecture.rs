@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("backup", &["store", "domain", "error"]),
     ("service", &["backup", "outbox", "session", "webhook", "media", "wa", "event", "store", "domain", "error"]),
     ("api", &["service", "event", "proto", "domain", "error"]),
-    ("rest", &["api", "proto", "domain", "error"]),
+    ("rest", &["api", "proto", "telemetry", "domain", "error"]),
     ("console", &["service", "domain", "error"]),
     ("sandbox", &["api", "proto", "domain", "error"]),
     ("cli", &["app", "config", "domain", "error", "lifecycle", "proto", "telemetry"]),

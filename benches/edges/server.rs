@@ -97,6 +97,7 @@ async fn edge(sessions: Arc<Vec<Session>>) -> String {
         origins: Vec::new(),
         docs: false,
         ready: Arc::new(|| Box::pin(async { Vec::new() })),
+        metrics: None,
         pages: Vec::new(),
         ambient: Ambient::system(),
         shutdown: shutdown.clone(),

@@ -9,7 +9,7 @@
 //! | calls being answered at once (streams count until they begin) | 4096 | `gateway_unavailable`, retry after 1 s |
 
 use std::any::Any;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
-use prost_reflect::{DescriptorPool, MethodDescriptor};
+use prost_reflect::DescriptorPool;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::body::Body;
@@ -31,6 +31,7 @@ use tower_http::cors::{AllowOrigin, Any as Anything, CorsLayer};
 use tracing::Span;
 
 use crate::api::guard::{Gate, Guard};
+use crate::api::meter::{Meter, Method};
 use crate::api::status::{complete, to_status};
 use crate::domain::clock::Ambient;
 use crate::error::{Code, Error};
@@ -103,8 +104,7 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
 #[derive(Clone, Debug)]
 pub struct Calls {
     guard: Guard,
-    streaming: Arc<HashSet<String>>,
-    uploads: Arc<HashSet<String>>,
+    methods: Arc<HashMap<String, Method>>,
     slots: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
@@ -112,14 +112,15 @@ pub struct Calls {
 impl Calls {
     /// Wraps `guard`. Streams of the methods that `pool` declares end with UNAVAILABLE when `shutdown` is cancelled.
     pub fn new(pool: &DescriptorPool, guard: Guard, shutdown: CancellationToken) -> Self {
-        let named = |fits: fn(&MethodDescriptor) -> bool| {
-            let methods = pool.services().flat_map(|s| s.methods().collect::<Vec<_>>()).filter(fits);
-            Arc::new(methods.map(|m| format!("/{}/{}", m.parent_service().full_name(), m.name())).collect())
-        };
-        // A file ends by itself, and half of one is worth nothing.
-        let streaming = named(|m| m.is_server_streaming() && m.output().name() != "FilePiece");
-        let uploads = named(MethodDescriptor::is_client_streaming);
-        Self { guard, streaming, uploads, slots: Arc::new(Semaphore::new(CALLS_AT_ONCE)), shutdown }
+        let methods = pool.services().flat_map(|s| s.methods().collect::<Vec<_>>());
+        let known = methods.map(|method| {
+            let name: Arc<str> = format!("{}/{}", method.parent_service().full_name(), method.name()).into();
+            let streaming = method.is_server_streaming();
+            // A file ends by itself, and half of one is worth nothing.
+            let endless = streaming && method.output().name() != "FilePiece";
+            (format!("/{name}"), Method { name, streaming, endless, upload: method.is_client_streaming() })
+        });
+        Self { guard, methods: Arc::new(known.collect()), slots: Arc::new(Semaphore::new(CALLS_AT_ONCE)), shutdown }
     }
 
     /// The gate of the guard.
@@ -139,26 +140,30 @@ impl Service<Request<Body>> for Calls {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-        let streaming = self.streaming.contains(request.uri().path());
-        let stop = streaming.then(|| Box::pin(self.shutdown.clone().cancelled_owned()));
-        let most = if self.uploads.contains(request.uri().path()) { UPLOAD_TIMEOUT } else { CALL_TIMEOUT };
+        let method = self.methods.get(request.uri().path());
+        let mut meter = Meter::begin(method);
+        let stop = method.is_some_and(|method| method.endless).then(|| Box::pin(self.shutdown.clone().cancelled_owned()));
+        let most = if method.is_some_and(|method| method.upload) { UPLOAD_TIMEOUT } else { CALL_TIMEOUT };
         let limit = grpc_timeout(request.headers()).map_or(most, |t| t.min(most));
         let slot = self.slots.clone().try_acquire_owned();
         let answer = AssertUnwindSafe(self.guard.call(request)).catch_unwind();
         Box::pin(async move {
             let Ok(_slot) = slot else {
                 let busy = Error::new(Code::Unavailable, "too many calls at once").retry_after(Duration::from_secs(1));
-                return Ok(complete(&to_status(busy), id.as_str()).into_http());
+                let status = to_status(busy);
+                meter.end(status.code());
+                return Ok(complete(&status, id.as_str()).into_http());
             };
             let status = match tokio::time::timeout(limit, answer).await {
                 Ok(Ok(Ok(response))) => match Status::from_header_map(response.headers()) {
                     Some(status) if status.code() != Grpc::Ok => status,
-                    _ => return Ok(response.map(|inner| Body::new(Finished::new(inner, id, stop)))),
+                    _ => return Ok(response.map(|inner| Body::new(Finished::new(inner, id, stop, meter)))),
                 },
                 Ok(Ok(Err(never))) => match never {},
                 Ok(Err(panic)) => panicked(panic.as_ref()),
                 Err(_) => to_status(Error::new(Code::Timeout, "the call took too long; whether it happened is not known")),
             };
+            meter.end(status.code());
             Ok(complete(&status, id.as_str()).into_http())
         })
     }
@@ -191,15 +196,17 @@ struct Finished {
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     span: Span,
     over: bool,
+    meter: Meter,
 }
 
 impl Finished {
-    fn new(inner: Body, id: RequestId, stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>) -> Self {
-        Self { inner, id, stop, span: Span::current(), over: false }
+    fn new(inner: Body, id: RequestId, stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>, meter: Meter) -> Self {
+        Self { inner, id, stop, span: Span::current(), over: false, meter }
     }
 
     fn close(&mut self, status: &Status) -> Frame<Bytes> {
         self.over = true;
+        self.meter.end(status.code());
         let mut trailers = HeaderMap::new();
         if complete(status, self.id.as_str()).add_header(&mut trailers).is_err() {
             trailers.insert("grpc-status", HeaderValue::from_static("13"));
@@ -231,7 +238,11 @@ impl http_body::Body for Finished {
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(Ok(match frame.trailers_ref().and_then(Status::from_header_map) {
                 Some(status) if status.code() != Grpc::Ok => this.close(&status),
-                _ => frame,
+                Some(_) => {
+                    this.meter.end(Grpc::Ok);
+                    frame
+                }
+                None => frame,
             })),
             other => other,
         })

@@ -18,6 +18,7 @@ use crate::domain::login::LoginIssuer;
 use crate::domain::principal::{Capabilities, Capability, Credential, Principal};
 use crate::error::{Code, Error, Result};
 use crate::service::Service;
+use crate::service::realtime::TICKET;
 
 /// What is taken at all. The key that a token names must be for its algorithm, too.
 const TAKEN: [Algorithm; 3] = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256];
@@ -143,7 +144,8 @@ fn words(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
     }
 }
 
-/// Finds the caller of a request by what it shows: `wa_…` is an api-key, anything else a login token, if those are taken.
+/// Finds the caller of a request by what it shows: `wa_…` is an api-key, `wst_…` a ticket, which is used up, anything else a login
+/// token, if those are taken.
 pub fn lookup(
     service: Service,
     logins: Option<Logins>,
@@ -153,6 +155,9 @@ pub fn lookup(
         Box::pin(async move {
             if shown.starts_with("wa_") {
                 return service.authenticate(&shown).await;
+            }
+            if shown.starts_with(TICKET) {
+                return service.take_ticket(&shown).await;
             }
             let Some(logins) = logins else { return Ok(None) };
             let caller = logins.authenticate(&shown).await?;

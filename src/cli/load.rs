@@ -66,7 +66,8 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Outcome {
     let Arguments { phones, rate, seconds, by, control, ws, api_key, pid, json } = arguments;
-    telemetry::init("warn", LogFormat::Text).map_err(|error| Failure::usage(format!("{error:#}")))?;
+    // It is short; its spans are nobody's business.
+    let _traces = telemetry::init("warn", LogFormat::Text).map_err(|error| Failure::usage(format!("{error:#}")))?;
     if !(rate.is_finite() && rate > 0.0) {
         return Err(Failure::usage("--rate must be above 0"));
     }

@@ -5,6 +5,8 @@ use crate::app;
 use crate::config::Flags;
 
 pub(super) async fn run(flags: &Flags) -> Outcome {
-    let config = serve::configure(flags)?;
-    Ok(app::migrate(config).await?)
+    let (config, traces) = serve::configure(flags)?;
+    let migrated = app::migrate(config).await;
+    traces.end().await;
+    Ok(migrated?)
 }

@@ -57,7 +57,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     if let Some(Command::Load(arguments)) = command {
         return Box::pin(load::run(arguments)).await;
     }
-    telemetry::init(&log, LogFormat::Text).map_err(|error| Failure::usage(format!("--log: {error:#}")))?;
+    let traces = telemetry::init(&log, LogFormat::Text).map_err(|error| Failure::usage(format!("--log: {error:#}")))?;
     let options = SandboxOptions { listen, ws_listen, state, world, seed, api_key };
     let announce = move |ready: &SandboxReady| {
         let text = if json { announce_json(ready) } else { announce_words(ready) };
@@ -65,7 +65,9 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
             tracing::warn!(error = failure.line(), "could not print the addresses");
         }
     };
-    Ok(app::sandbox(options, Lifecycle::new(Duration::from_secs(5)), announce).await?)
+    let served = app::sandbox(options, Lifecycle::new(Duration::from_secs(5)), announce).await;
+    traces.end().await;
+    Ok(served?)
 }
 
 fn announce_json(ready: &SandboxReady) -> String {

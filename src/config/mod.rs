@@ -73,6 +73,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where the metrics are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsAt {
+    /// Nowhere; nothing is counted.
+    Off,
+    /// On the port of everything else.
+    Listen,
+    /// On a port of their own.
+    Own(SocketAddr),
+}
+
 /// The checked configuration of a gateway. [`SETTINGS`] says what each setting means.
 #[derive(Debug)]
 pub struct Config {
@@ -122,6 +133,10 @@ pub struct Config {
     pub media: Media,
     /// How long events are kept.
     pub event_retention: Duration,
+    /// How many events of one organization are kept at most.
+    pub event_retention_rows: u32,
+    /// Where the metrics are served.
+    pub metrics: MetricsAt,
     /// How long running work has to end after the first signal.
     pub shutdown_grace: Duration,
     /// What to log.
@@ -252,6 +267,8 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
     let egress_allow = from.list("egress_allow", parse::own_network);
     let media = media(from);
     let event_retention = from.read("event_retention", parse::days);
+    let event_retention_rows = from.read("event_retention_rows", parse::number(100, 4_000_000_000));
+    let metrics = from.read("metrics", parse::metrics);
     let shutdown_grace = from.read("shutdown_grace", parse::seconds);
     let log = from.read("log", parse::log_filter);
     let log_format = from.read("log_format", parse::log_format);
@@ -280,6 +297,8 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
         egress_allow,
         media: media?,
         event_retention: event_retention?,
+        event_retention_rows: event_retention_rows?,
+        metrics: metrics?,
         shutdown_grace: shutdown_grace?,
         log: log?,
         log_format: log_format?,
@@ -370,6 +389,11 @@ fn oddities(config: &Config) -> Vec<String> {
             "listen {} is open to other machines in plain HTTP: api-keys travel unencrypted unless a proxy adds TLS",
             config.listen
         ));
+    }
+    if config.metrics == MetricsAt::Listen && !config.listen.ip().is_loopback() {
+        all.push(
+            "metrics is `listen`: whoever reaches the gateway can read them; an address of their own keeps them apart".into(),
+        );
     }
     if config.encryption_key.is_none() && config.network == Network::WhatsApp {
         all.push("encryption_key is not set: device keys are stored unencrypted".into());

@@ -11,7 +11,7 @@ use secrecy::{SecretBox, SecretString};
 
 use super::source::Given;
 use super::table::SETTINGS;
-use super::{Key, LogFormat, Problem};
+use super::{Key, LogFormat, MetricsAt, Problem};
 use crate::domain::jid::phone_digits;
 use crate::domain::network::Own;
 
@@ -256,6 +256,16 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
         Err(error) => Err(format!(
             "{error}; write a level (error, warn, info, debug, trace) or directives such as warn,whatsapp_gateway=debug"
         )),
+    }
+}
+
+pub(super) fn metrics(text: &str) -> Result<MetricsAt, String> {
+    match text {
+        "off" => Ok(MetricsAt::Off),
+        "listen" => Ok(MetricsAt::Listen),
+        _ => address(text)
+            .map(MetricsAt::Own)
+            .map_err(|_| format!("`{text}` is neither off, listen, nor an address such as 127.0.0.1:9090")),
     }
 }
 

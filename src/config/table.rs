@@ -167,6 +167,18 @@ pub const SETTINGS: [Setting; 39] = [
     setting("media_max_bytes", Kind::Plain, "104857600", "bytes that a file may have, up to WhatsApp's own 2147483648"),
     setting("media_total_bytes", Kind::Plain, "10737418240", "bytes that all files of one organization may have together"),
     setting("event_retention", Kind::Plain, "30", "days that events are kept, 1 to 3650"),
+    setting(
+        "event_retention_rows",
+        Kind::Plain,
+        "10000000",
+        "events of one organization that are kept at most, 100 to 4000000000; the oldest go first",
+    ),
+    setting(
+        "metrics",
+        Kind::Plain,
+        "off",
+        "where `/metrics` is served for Prometheus, without a credential: `off`, `listen` (where everything is), or an address and port of its own",
+    ),
     setting("shutdown_grace", Kind::Plain, "20", "seconds that running work has to end after the first signal, 0 to 3600"),
     setting("log", Kind::Plain, "info", "what to log: a level, or directives such as `warn,whatsapp_gateway=debug`"),
     setting("log_format", Kind::Plain, "text", "`text` or `json`, on the standard error output"),

@@ -14,8 +14,8 @@ use crate::store::Db;
 /// After this much silence a follower says that it lives; it also looks into the table then, for events that another gateway wrote.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How many events are read at a time.
-const BATCH: i64 = 200;
+/// How many events are read at a time: few at first, twice as many each time, so that a follower that takes nothing holds few.
+const BATCH: (i64, i64) = (8, 256);
 
 /// What to leave out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,24 @@ pub struct Follower {
     filter: Filter,
     cursor: i64,
     read: VecDeque<Event>,
+    batch: i64,
+    _counted: Counted,
+}
+
+/// Counts a follower for as long as it lives.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        metrics::gauge!("wagw_followers").increment(1);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("wagw_followers").decrement(1);
+    }
 }
 
 /// The oldest and the newest sequence of a log; both 0 when it is empty.
@@ -92,7 +110,10 @@ impl Follower {
             }
             None => bounds.newest,
         };
-        Ok((Self { db, bell, organization, filter, cursor, read: VecDeque::new() }, bounds))
+        Ok((
+            Self { db, bell, organization, filter, cursor, read: VecDeque::new(), batch: BATCH.0, _counted: Counted::new() },
+            bounds,
+        ))
     }
 
     /// The sequence behind which the follower goes on.
@@ -136,7 +157,9 @@ impl Follower {
 
     async fn read_on(&mut self) -> Result<bool> {
         let Filter { sessions, names } = &self.filter;
-        let events = self.db.list_events(&self.organization, self.cursor, BATCH, sessions, names).await?;
+        let events = self.db.list_events(&self.organization, self.cursor, self.batch, sessions, names).await?;
+        let full = i64::try_from(events.len()).is_ok_and(|count| count == self.batch);
+        self.batch = if full { (self.batch * 2).min(BATCH.1) } else { BATCH.0 };
         self.read.extend(events);
         Ok(!self.read.is_empty())
     }

@@ -1,9 +1,9 @@
 //! Wakes those who follow an organization's log. It carries nothing: what happened stands in the table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::domain::ids::OrganizationId;
 
@@ -12,11 +12,64 @@ use crate::domain::ids::OrganizationId;
 pub struct Hub {
     bells: Arc<Mutex<HashMap<OrganizationId, watch::Sender<()>>>>,
     deliveries: Arc<watch::Sender<()>>,
+    untold: Arc<(Mutex<Rung>, Notify)>,
+}
+
+/// Which bells were rung here and not yet at other gateways. Bounded by the number of organizations.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Rung {
+    /// Organizations whose log has grown.
+    pub(super) organizations: BTreeSet<OrganizationId>,
+    /// Whether webhook deliveries were planned.
+    pub(super) deliveries: bool,
 }
 
 impl Hub {
-    /// Rings the organization's bell. Rings that nobody has heard yet count as one.
+    /// Rings the organization's bell, here and at the other gateways. Rings that nobody has heard yet count as one.
     pub fn wake(&self, organization: &OrganizationId) {
+        self.ring(organization);
+        self.note(|rung| {
+            if !rung.organizations.contains(organization) {
+                rung.organizations.insert(organization.clone());
+            }
+        });
+    }
+
+    /// Rings the bell of the webhook workers, here and at the other gateways.
+    pub fn wake_deliveries(&self) {
+        self.ring_deliveries();
+        self.note(|rung| rung.deliveries = true);
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Rung)) {
+        note(&mut self.untold.0.lock().unwrap_or_else(PoisonError::into_inner));
+        self.untold.1.notify_one();
+    }
+
+    /// What was rung here since the last time; waits until there is something.
+    pub(super) async fn rung(&self) -> Rung {
+        loop {
+            let rung = self.take_rung();
+            if rung != Rung::default() {
+                return rung;
+            }
+            self.untold.1.notified().await;
+        }
+    }
+
+    /// What was rung here since the last time, perhaps nothing.
+    pub(super) fn take_rung(&self) -> Rung {
+        std::mem::take(&mut *self.untold.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Rings every bell, here only.
+    pub(super) fn ring_all(&self) {
+        self.bells.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, bell| bell.send(()).is_ok());
+        self.ring_deliveries();
+    }
+
+    /// Rings the organization's bell, here only.
+    pub(super) fn ring(&self, organization: &OrganizationId) {
         let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bell) = bells.get(organization) {
             // An error says that the last follower has gone, and then the bell goes too.
@@ -26,8 +79,8 @@ impl Hub {
         }
     }
 
-    /// Rings the bell of the webhook workers.
-    pub fn wake_deliveries(&self) {
+    /// Rings the bell of the webhook workers, here only.
+    pub(super) fn ring_deliveries(&self) {
         self.deliveries.send_replace(());
     }
 

@@ -3,6 +3,7 @@
 use crate::domain::clock::Ambient;
 use crate::domain::event::{NewEvent, Payload};
 use crate::domain::ids::{OrganizationId, SessionId};
+use crate::domain::message::MessageStatus;
 use crate::error::Result;
 use crate::event::hub::Hub;
 use crate::event::plan::Planner;
@@ -71,8 +72,21 @@ impl Recording {
             self.log.hub.wake_deliveries();
         }
         for event in &self.events {
+            count(&event.payload);
             self.log.hub.wake(&event.organization);
         }
         Ok(())
+    }
+}
+
+/// Counts what was recorded, for the metrics.
+fn count(payload: &Payload) {
+    metrics::counter!("wagw_events_recorded_total", "event" => payload.name()).increment(1);
+    let sent = |outcome: &'static str| metrics::counter!("wagw_messages_sent_total", "outcome" => outcome).increment(1);
+    match payload {
+        Payload::Message(_) => metrics::counter!("wagw_messages_received_total").increment(1),
+        Payload::MessageStatus(news) if news.status == MessageStatus::Sent => sent("sent"),
+        Payload::MessageStatus(news) if news.status == MessageStatus::Failed => sent("failed"),
+        _ => {}
     }
 }

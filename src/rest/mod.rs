@@ -20,7 +20,7 @@
 //! one, two members of a oneof, objects nested more than 32 deep. `null` is the same as absent. 413 above 4 MiB, 415 for
 //! another content type. Lists in a query are repeated parameters.
 //!
-//! **Streams.** Server-Sent Events or newline-delimited JSON (the default) by `Accept`. When the stream's message is exactly one
+//! **Streams.** A WebSocket for those that ask to upgrade, else Server-Sent Events or newline-delimited JSON (the default) by `Accept`. When the stream's message is exactly one
 //! oneof, an event is its set member: the one with a `(stream_id)` field is plain, with that `id`; others carry `event: <name>`.
 //! A line is the whole message. An error at the end is `event: error`, or a line with `error`. A unary method and a
 //! streaming one may share a path: `Accept` decides.
@@ -30,6 +30,7 @@
 //!
 //! **HTTP.** HEAD is GET without the body. 405 carries `Allow`. A trailing slash is another path.
 
+mod body;
 mod crowd;
 pub mod docs;
 mod file;
@@ -43,6 +44,7 @@ mod request;
 mod response;
 mod rule;
 pub mod serve;
+mod socket;
 mod stream;
 mod template;
 #[cfg(test)]
@@ -50,13 +52,12 @@ mod tests;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::{Buf as _, BufMut as _, Bytes};
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::BodyExt as _;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -64,22 +65,19 @@ use tonic::metadata::MetadataMap;
 use tonic::{Status, client};
 
 use crate::api::guard::Checked;
-use crate::api::layers::{BODY_LIMIT, Calls, RequestId};
 use crate::api::convert::HTTP_STATUS;
+use crate::api::layers::{Calls, RequestId};
 use crate::error::{Code, Error};
+use crate::rest::body::read;
 use crate::rest::plan::{Kind, Planner, Plans};
 use crate::rest::qr::Form;
-use crate::rest::request::Given;
+use crate::rest::request::{Given, in_query};
 use crate::rest::response::{Failure, content, malformed, without_body, write};
 use crate::rest::rule::{Options, Rule};
+use crate::rest::socket::Handshake;
 use crate::rest::stream::Format;
 use crate::rest::template::{Found, Table, Template};
 use crate::rest::wire::{Raw, Reader};
-
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of a body that is too long is read and dropped, so that its sender gets to see the answer.
-const DRAIN_LIMIT: usize = 16 << 20;
 
 /// What goes over HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +105,8 @@ struct Route {
     qr: Option<u32>,
     /// The request's fields that the path names.
     variables: Vec<usize>,
+    /// The query parameter that may be the caller's credential.
+    credential: Option<String>,
 }
 
 /// What one HTTP method on one path leads to.
@@ -151,9 +151,11 @@ impl Rest {
         if head { without_body(response) } else { response }
     }
 
-    async fn run(&self, request: Request<Body>, id: &RequestId) -> Result<Response<Body>, Failure> {
+    async fn run(&self, mut request: Request<Body>, id: &RequestId) -> Result<Response<Body>, Failure> {
+        let socket = Handshake::of(&mut request)?;
         let (parts, body) = request.into_parts();
-        let (template, binding, captures) = match self.table.find(&parts.method, parts.uri.path()) {
+        let path = parts.uri.path().to_owned();
+        let (template, binding, captures) = match self.table.find(&parts.method, &path) {
             Found::Route(template, binding, captures) => (template, binding, captures),
             Found::OtherMethods(methods) => return Ok(not_allowed(&parts.method, &methods, id)),
             Found::Nothing => return Err(Error::new(Code::NotFound, "there is nothing at this path").into()),
@@ -162,24 +164,65 @@ impl Rest {
         let asked_for = Format::asked_for(&parts.headers);
         let (route, streaming) = match (&binding.unary, &binding.streaming) {
             (Some(unary), None) => (unary, false),
-            (Some(unary), Some(_)) if asked_for.is_none() => (unary, false),
+            (Some(unary), Some(_)) if asked_for.is_none() && socket.is_none() => (unary, false),
             (_, Some(streaming)) => (streaming, true),
             (None, None) => return Err(Error::new(Code::NotFound, "there is nothing at this path").into()),
         };
-        let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
         if let Carries::Upload(chunk) = route.carries {
+            let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
             let (query, headers) = (parts.uri.query().unwrap_or_default(), parts.headers);
             return self.upload(route, chunk, &captures, query, headers, body, (checked, id)).await;
         }
         if route.carries == Carries::Form {
+            let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
             return self.form(route, &captures, parts.headers, body, (checked, id)).await;
         }
+        let wanted = (route.carries == Carries::Download).then(|| parts.headers.clone());
+        let call = self.call(route, captures, parts, body, id);
+        if let Some(wanted) = wanted {
+            let (call, _) = call.await?;
+            let mut client = self.client().await;
+            let items = client.server_streaming(call, route.method.clone(), Identity).await.map_err(file::failed)?;
+            return file::download(&wanted, items.into_inner()).await;
+        }
+        if !streaming {
+            let (call, form) = call.await?;
+            return self.single(route, call, form).await;
+        }
+        let opened = async {
+            let (call, _) = call.await?;
+            let mut client = self.client().await;
+            Ok(client.server_streaming(call, route.method.clone(), Identity).await?.into_inner())
+        };
+        let (opened, plans) = (opened.await, self.plans.clone());
+        match socket {
+            Some(socket) => Ok(socket.serve(plans, route.reply, id.clone(), opened)),
+            None => Ok(stream::respond(plans, route.reply, asked_for.unwrap_or(Format::Lines), id.clone(), opened?)),
+        }
+    }
+
+    /// The call that a request stands for, checked by the gate before a byte of the body is read; and whether its reply is wanted as a QR
+    /// code.
+    async fn call(
+        &self,
+        route: &Route,
+        captures: Vec<&str>,
+        mut parts: Parts,
+        body: Body,
+        id: &RequestId,
+    ) -> Result<(tonic::Request<Bytes>, Option<(Form, u32)>), Failure> {
+        let query = parts.uri.query().unwrap_or_default();
+        if let Some(credential) = route.credential.as_ref().and_then(|name| in_query(query, name)) {
+            let shown = HeaderValue::try_from(format!("Bearer {credential}"));
+            parts.headers.insert(header::AUTHORIZATION, shown.unwrap_or(HeaderValue::from_static("Bearer")));
+        }
+        let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
         let body = read(body, &parts.headers).await?;
         let given = Given {
             plans: &self.plans,
             message: route.request,
             captures: route.variables.iter().copied().zip(captures).collect(),
-            query: parts.uri.query().unwrap_or_default(),
+            query,
             headers: &parts.headers,
             takes_body: route.takes_body,
             body: &body,
@@ -187,19 +230,23 @@ impl Rest {
         let message = Bytes::from(given.encode()?);
         let form = route.qr.and_then(|number| Form::asked_for(&parts.headers).map(|form| (form, number)));
 
-        let wanted = parts.headers.clone();
-        let call = dressed(message, parts.headers, checked, id);
+        Ok((dressed(message, parts.headers, checked, id), form))
+    }
+
+    async fn client(&self) -> client::Grpc<Calls> {
         let mut client = client::Grpc::new(self.calls.clone()).max_decoding_message_size(usize::MAX);
         client.ready().await.unwrap_or_else(|never| match never {});
-        if route.carries == Carries::Download {
-            let items = client.server_streaming(call, route.method.clone(), Identity).await.map_err(file::failed)?;
-            return file::download(&wanted, items.into_inner()).await;
-        }
-        if streaming {
-            let items = client.server_streaming(call, route.method.clone(), Identity).await?.into_inner();
-            let format = asked_for.unwrap_or(Format::Lines);
-            return Ok(stream::respond(self.plans.clone(), route.reply, format, id.clone(), items));
-        }
+        client
+    }
+
+    /// Calls what answers once.
+    async fn single(
+        &self,
+        route: &Route,
+        call: tonic::Request<Bytes>,
+        form: Option<(Form, u32)>,
+    ) -> Result<Response<Body>, Failure> {
+        let mut client = self.client().await;
         let reply = client.unary(call, route.method.clone(), Identity).await?;
         let asked = reply.metadata().get(HTTP_STATUS).and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok());
         let success = asked.filter(StatusCode::is_success).unwrap_or(route.success);
@@ -313,9 +360,12 @@ fn bind(table: &mut Table<Binding>, planner: &mut Planner, method: &MethodDescri
             Some(field.with_context(|| format!("the QR field {name:?} is no text of the reply"))?.number())
         }
     };
+    let fields = &planner.plans().messages[request].fields;
+    let credential = fields.iter().find(|field| field.credential).map(|field| field.name.clone());
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let takes_body = rule.body;
     let route =
-        Route { method: path.parse()?, request, reply, takes_body: rule.body, carries, success: rule.success, qr, variables };
+        Route { method: path.parse()?, request, reply, takes_body, carries, success: rule.success, qr, variables, credential };
     let conflict = || format!("{} {} is bound twice", rule.method, rule.template);
     if let Some(binding) = table.same(&rule.method, &template) {
         let place = if method.is_server_streaming() { &mut binding.streaming } else { &mut binding.unary };
@@ -352,42 +402,6 @@ fn not_allowed(method: &Method, others: &[Method], id: &RequestId) -> Response<B
         response.headers_mut().insert(header::ALLOW, value);
     }
     response
-}
-
-/// Reads a body whole, within its limits, and checks what it claims to be.
-async fn read(body: Body, headers: &HeaderMap) -> Result<Bytes, Failure> {
-    let Ok(body) = tokio::time::timeout(BODY_TIMEOUT, collect(body)).await else {
-        let late = Error::new(Code::Timeout, "the body took too long to arrive");
-        return Err(Failure { http: Some(StatusCode::REQUEST_TIMEOUT), ..late.into() });
-    };
-    let body = body?;
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if !body.is_empty() && !kind.eq_ignore_ascii_case("application/json") {
-        return Err(Failure::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must have `content-type: application/json`"));
-    }
-    Ok(body)
-}
-
-async fn collect(mut body: Body) -> Result<Bytes, Failure> {
-    let (mut bytes, mut length) = (Vec::new(), 0);
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Error::new(Code::Validation, "the body ended early"))?;
-        let Some(data) = frame.data_ref() else { continue };
-        length += data.len();
-        if length > DRAIN_LIMIT {
-            break;
-        }
-        if length <= BODY_LIMIT {
-            bytes.extend_from_slice(data);
-        } else {
-            bytes = Vec::new();
-        }
-    }
-    if length > BODY_LIMIT {
-        return Err(Failure::refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {BODY_LIMIT} bytes")));
-    }
-    Ok(bytes.into())
 }
 
 /// The headers that go on as metadata: not those of the connection, of the body, or of protocols.

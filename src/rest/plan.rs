@@ -83,6 +83,8 @@ pub(super) struct Field {
     pub(super) header: Option<HeaderName>,
     /// The `id` of a Server-Sent Event.
     pub(super) stream_id: bool,
+    /// May stand in the query as the caller's credential.
+    pub(super) credential: bool,
 }
 
 /// A oneof that was declared as such.
@@ -164,6 +166,7 @@ pub(super) struct Planner {
     header: ExtensionDescriptor,
     nullable: ExtensionDescriptor,
     stream_id: ExtensionDescriptor,
+    credential: ExtensionDescriptor,
     nested: ExtensionDescriptor,
 }
 
@@ -181,6 +184,7 @@ impl Planner {
             header: of("header")?,
             nullable: of("nullable")?,
             stream_id: of("stream_id")?,
+            credential: of("credential")?,
             nested: of("nested")?,
         })
     }
@@ -263,10 +267,12 @@ impl Planner {
         let header = options.get_extension(&self.header);
         let header = header.as_str().filter(|h| !h.is_empty());
         let header = header.map(|h| h.parse().with_context(|| format!("{}: header {h:?}", field.full_name()))).transpose()?;
-        let (query, stream_id) = (flag(&self.query), flag(&self.stream_id));
+        let (query, stream_id, credential) = (flag(&self.query), flag(&self.stream_id), flag(&self.credential));
         let kind = self.kind(field)?;
         let plain = count == Count::One && !matches!(kind, Kind::Message(_));
         ensure!(plain || header.is_none() && !stream_id, "{}: only a single plain value can be this", field.full_name());
+        let text_in_query = query && kind == Kind::Text && count == Count::One;
+        ensure!(!credential || text_in_query, "{}: only a text in the query can be a credential", field.full_name());
         Ok(Field {
             number: field.number(),
             name: field.json_name().to_owned(),
@@ -278,6 +284,7 @@ impl Planner {
             query,
             header,
             stream_id,
+            credential,
         })
     }
 

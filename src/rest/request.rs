@@ -141,6 +141,12 @@ impl Given<'_> {
     }
 }
 
+/// The value of one query parameter, if it is there and can be read; whether it is there twice is found out later.
+pub(super) fn in_query(query: &str, name: &str) -> Option<String> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    decode(&value.replace('+', "%20")).ok().map(Cow::into_owned)
+}
+
 fn decode(text: &str) -> std::result::Result<Cow<'_, str>, &'static str> {
     percent_decode_str(text).decode_utf8().map_err(|_| "is not UTF-8")
 }

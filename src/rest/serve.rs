@@ -10,6 +10,7 @@
 //! | a dead peer (HTTP/2) | a ping every 20 s, answered within 20 s |
 //! | a request's head | 64 KiB and 100 headers (HTTP/1.1), 32 KiB (HTTP/2) |
 //! | requests at once on a connection (HTTP/2) | 250 |
+//! | bytes that wait for a client that takes none, per stream (HTTP/2) | 64 KiB |
 
 use std::convert::Infallible;
 use std::fmt;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -32,6 +33,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -52,9 +54,14 @@ use crate::rest::Rest;
 use crate::rest::crowd::Crowd;
 use crate::rest::docs::Docs;
 use crate::rest::response::{Failure, content};
+use crate::rest::socket::Seat;
+use crate::telemetry::trace;
 
 /// Tells what keeps the program from being ready; nothing when it is.
 pub type Ready = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + Sync>;
+
+/// Gives the metrics in the text form of Prometheus.
+pub type Scrape = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
 
 /// Pages for browsers beside the contract: what answers, and under which beginnings of paths.
 pub type Pages = Vec<(&'static str, axum::Router)>;
@@ -75,6 +82,8 @@ pub struct Edge {
     pub docs: bool,
     /// Answers `/readyz`.
     pub ready: Ready,
+    /// Answers `/metrics`; without it there is nothing there.
+    pub metrics: Option<Scrape>,
     /// Web pages, and the beginnings of the paths that are theirs, such as `/pair/`.
     pub pages: Pages,
     /// For request ids.
@@ -99,6 +108,7 @@ struct Doors {
     rest: Rest,
     docs: Option<Docs>,
     ready: Ready,
+    metrics: Option<Scrape>,
     pages: Pages,
 }
 
@@ -113,7 +123,7 @@ impl Edge {
         let grpc = Calls::new(&pool, guard, self.shutdown);
         let rest = Rest::new(self.descriptors, grpc.clone())?;
         let docs = self.docs.then(|| Docs::new(self.descriptors)).transpose()?;
-        let doors = Doors { grpc, rest, docs, ready: self.ready, pages: self.pages };
+        let doors = Doors { grpc, rest, docs, ready: self.ready, metrics: self.metrics, pages: self.pages };
         let inner = service_fn(move |request| {
             let doors = doors.clone();
             async move { Ok::<_, Infallible>(doors.answer(request).await) }
@@ -130,6 +140,7 @@ impl Edge {
 /// Gives the request its id and its span, and tells how it went.
 async fn outermost(mut request: Request<Body>, ambient: Ambient, inner: EdgeService) -> Result<Response<Body>, Infallible> {
     let begun = Instant::now();
+    let door = door(&request);
     // Nobody outside can set extensions; this keeps it so whatever stands in front of us one day.
     request.extensions_mut().remove::<Checked>();
     request.extensions_mut().remove::<Principal>();
@@ -141,6 +152,7 @@ async fn outermost(mut request: Request<Body>, ambient: Ambient, inner: EdgeServ
         method = request.method().as_str(),
         route = tracing::field::Empty,
     );
+    trace::adopt(&span, request.headers());
     async move {
         let answered = AssertUnwindSafe(inner.oneshot(request)).catch_unwind().await;
         let mut response = match answered {
@@ -153,11 +165,42 @@ async fn outermost(mut request: Request<Body>, ambient: Ambient, inner: EdgeServ
         response.headers_mut().insert(REQUEST_ID, id.header());
         let grpc = response.headers().get(Status::GRPC_STATUS).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let (status, micros) = (response.status().as_u16(), begun.elapsed().as_micros());
+        metrics::counter!("wagw_http_requests_total", "door" => door, "status" => status.to_string()).increment(1);
+        metrics::histogram!("wagw_http_request_seconds", "door" => door).record(begun.elapsed().as_secs_f64());
         tracing::info!(status, grpc_status = grpc, duration_us = u64::try_from(micros).unwrap_or(u64::MAX), "answered");
         Ok(response)
     }
     .instrument(span)
     .await
+}
+
+/// Which door a request comes by, for the metrics.
+fn door(request: &Request<Body>) -> &'static str {
+    let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    match request.uri().path() {
+        _ if kind.starts_with(b"application/grpc-web") => "grpc_web",
+        _ if kind.starts_with(b"application/grpc") => "grpc",
+        "/healthz" | "/readyz" | "/metrics" => "probe",
+        path if path.starts_with("/api/") || path.starts_with("/sandbox/") => "rest",
+        _ => "page",
+    }
+}
+
+async fn scraped(scrape: &Scrape) -> Response<Body> {
+    content(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", scrape().await)
+}
+
+/// The service of a port that answers `/metrics` and nothing else.
+pub fn metrics_only(scrape: Scrape) -> EdgeService {
+    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
+        let scrape = scrape.clone();
+        async move {
+            Ok(match (request.method(), request.uri().path()) {
+                (&Method::GET, "/metrics") => scraped(&scrape).await,
+                _ => content(StatusCode::NOT_FOUND, "text/plain", "there is nothing here but /metrics\n"),
+            })
+        }
+    }))
 }
 
 impl Doors {
@@ -186,6 +229,9 @@ impl Doors {
                 }
             }
             path => {
+                if let Some(scrape) = self.metrics.as_ref().filter(|_| path == "/metrics") {
+                    return scraped(scrape).await;
+                }
                 if let Some((beginning, page)) = self.pages.iter().find(|(beginning, _)| path.starts_with(beginning)) {
                     // The path may hold a secret and stays out of the log.
                     tracing::Span::current().record("route", beginning);
@@ -230,6 +276,8 @@ pub async fn serve(listener: TcpListener, edge: EdgeService, limits: Limits, shu
         .timer(TokioTimer::new())
         .max_header_list_size(32 << 10)
         .max_concurrent_streams(250)
+        // What lies ready for a client that does not take it, per stream.
+        .max_send_buf_size(64 << 10)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     let builder = Arc::new(builder);
@@ -238,6 +286,9 @@ pub async fn serve(listener: TcpListener, edge: EdgeService, limits: Limits, shu
     let graceful = GracefulShutdown::new();
     // Owns the connections: they end with this function, however it ends.
     let mut connections = JoinSet::new();
+    // WebSockets go on beyond their connection's task; they end when this is dropped, at the latest.
+    let (sockets, gone) = (TaskTracker::new(), CancellationToken::new());
+    let _gone = gone.clone().drop_guard();
     loop {
         while connections.try_join_next().is_some() {}
         let (stream, peer, slot) = tokio::select! {
@@ -257,11 +308,13 @@ pub async fn serve(listener: TcpListener, edge: EdgeService, limits: Limits, shu
             continue;
         }
         let requested = Arc::new(Notify::new());
+        let seat = Seat { tasks: sockets.clone(), gone: gone.clone(), _counted: Arc::new((slot, member)) };
         let service = TowerToHyperService::new(service_fn({
-            let (edge, requested) = (edge.clone(), requested.clone());
+            let (edge, requested, seat) = (edge.clone(), requested.clone(), seat.clone());
             move |mut request: Request<Incoming>| {
                 let client = forwarded::client(peer.0, request.headers(), &proxies);
                 request.extensions_mut().insert(Peer(client));
+                request.extensions_mut().insert(seat.clone());
                 requested.notify_one();
                 edge.clone().oneshot(request.map(Body::new))
             }
@@ -269,7 +322,7 @@ pub async fn serve(listener: TcpListener, edge: EdgeService, limits: Limits, shu
         let builder = builder.clone();
         let watcher = graceful.watcher();
         connections.spawn(async move {
-            let _counted = (slot, member);
+            let _seat = seat;
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
             let mut connection = std::pin::pin!(watcher.watch(connection));
             // hyper's own timeout begins behind the protocol detection; a silent connection never gets that far.
@@ -291,6 +344,8 @@ pub async fn serve(listener: TcpListener, edge: EdgeService, limits: Limits, shu
     drop(listener);
     graceful.shutdown().await;
     while connections.join_next().await.is_some() {}
+    sockets.close();
+    sockets.wait().await;
     Ok(())
 }
 

@@ -82,6 +82,7 @@ pub(super) struct Post {
 
 impl Service {
     /// Sends a message and waits until WhatsApp's server has accepted it; a detached or scheduled one is only stored.
+    #[tracing::instrument(name = "send message", skip_all)]
     pub async fn send_message(&self, caller: &Principal, id: &SessionId, new: &Outgoing, options: SendOptions) -> Result<Sent> {
         caller.require(Capability::Send)?;
         let now = self.0.ambient.now();

@@ -22,6 +22,7 @@ pub mod pairing_link;
 pub mod passkey;
 pub mod presence;
 pub mod profile;
+pub mod realtime;
 pub mod session;
 pub mod status;
 pub mod webhook;

@@ -163,10 +163,29 @@ impl Db {
                 last = Some(row.get::<i64>(0)?);
             }
             if let Some(last) = last {
-                let sql = "DELETE FROM events WHERE organization_id = $1 AND sequence <= $2";
-                deleted += self.execute(sql, args![&organization, last]).await?;
+                deleted += self.cut_events(&organization, last).await?;
             }
         }
         Ok(deleted)
+    }
+
+    /// Deletes the oldest events of each organization that has more than `most`, at most `max_batch` of each, and gives their number;
+    /// call again until it is 0.
+    pub async fn prune_events_beyond(&self, most: i64, max_batch: i64) -> Result<u64> {
+        // A log has no holes, so its ends tell its size.
+        let sql = "SELECT id, oldest, last_sequence FROM
+                       (SELECT id, last_sequence, (SELECT MIN(sequence) FROM events WHERE organization_id = organizations.id) AS oldest
+                        FROM organizations) AS logs
+                   WHERE oldest IS NOT NULL AND last_sequence - oldest >= $1";
+        let mut deleted = 0;
+        for row in self.rows(sql, args![most]).await? {
+            let (organization, oldest, newest): (OrganizationId, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            deleted += self.cut_events(&organization, (newest - most).min(oldest + max_batch - 1)).await?;
+        }
+        Ok(deleted)
+    }
+
+    async fn cut_events(&self, organization: &OrganizationId, last: i64) -> Result<u64> {
+        self.execute("DELETE FROM events WHERE organization_id = $1 AND sequence <= $2", args![organization, last]).await
     }
 }

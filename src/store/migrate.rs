@@ -12,6 +12,14 @@ static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
 impl Db {
+    /// Whether the tables are what this program expects: every migration that it knows has been applied, and no other.
+    pub async fn is_migrated(&self) -> Result<bool> {
+        let (known, sql) =
+            (SQLITE.iter().map(|one| one.version), "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version");
+        let applied: Vec<i64> = self.rows(sql, &[]).await?.iter().map(|row| row.get(0)).collect::<Result<_>>()?;
+        Ok(known.eq(applied))
+    }
+
     /// Brings the tables to what this program expects. An SQLite file that has data is copied beside itself first, as
     /// `NAME.before-VERSION`; the copy's path is given back.
     pub async fn migrate(&self) -> Result<Option<PathBuf>> {

@@ -31,6 +31,9 @@ mod organization;
 mod outbox;
 mod pairing_link;
 mod session;
+mod signal;
+mod stats;
+mod ticket;
 mod webhook;
 mod webhook_delivery;
 
@@ -39,6 +42,8 @@ pub use driver::{Arg, Db, Row, Tx};
 pub use event::Appended;
 pub use history::HistoryPart;
 pub use open::Options;
+pub use signal::Ear;
+pub use stats::{PoolUse, Stats};
 pub use webhook::Subscription;
 pub use webhook_delivery::{Claimed, Ending};
 

@@ -18,8 +18,8 @@ use crate::event::EventLog;
 use crate::event::hub::Hub;
 use crate::store::{Cipher, Claimed, Db, Ending};
 
-/// How long a claim holds: well above [`super::send::TIMEOUT`], so that only a dead worker's claim ends.
-pub const LEASE: Duration = Duration::from_secs(60);
+/// How long a claim holds: twice [`super::send::TIMEOUT`], so that only a dead worker's claim ends.
+pub const LEASE: Duration = Duration::from_secs(30);
 /// How often the table is looked into without a ring: for tries that have become due, and for what other gateways planned.
 const TICK: Duration = Duration::from_millis(500);
 /// Deliveries under way at a time on this gateway, of all webhooks together.
@@ -190,6 +190,7 @@ impl Workers {
 
     async fn record(&self, webhook: &Webhook, claimed: &Claimed, token: &str, tried: Tried) -> Result<()> {
         let Tried { outcome, verdict } = tried;
+        count(&outcome);
         let now = self.ambient.now();
         let log = (outcome.status, outcome.error.as_deref());
         tracing::debug!(webhook = %webhook.id, sequence = claimed.sequence, attempt = claimed.attempt, outcome = ?log, "delivered to a webhook");
@@ -261,5 +262,20 @@ impl Workers {
                 }
             }
         }
+    }
+}
+
+/// Counts a try, for the metrics.
+fn count(outcome: &Outcome) {
+    let result = match outcome.status {
+        None => "no_answer",
+        Some(200..=299) => "2xx",
+        Some(300..=399) => "3xx",
+        Some(400..=499) => "4xx",
+        Some(_) => "5xx",
+    };
+    metrics::counter!("wagw_webhook_attempts_total", "result" => result).increment(1);
+    if let Some(took) = outcome.duration_ms.and_then(|ms| u64::try_from(ms).ok()) {
+        metrics::histogram!("wagw_webhook_attempt_seconds").record(Duration::from_millis(took).as_secs_f64());
     }
 }

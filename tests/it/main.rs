@@ -9,6 +9,8 @@ mod contract;
 mod crash;
 mod gateway;
 mod link;
+mod live;
+mod loss;
 mod media;
 mod rest;
 mod sandbox;

@@ -234,6 +234,9 @@ impl Writer {
                     "text/plain": {"schema": {"type": "string"}},
                 }),
             };
+            if bound.method.is_server_streaming() {
+                responses.insert("101".to_owned(), json!({"description": SOCKET}));
+            }
             let response = responses.entry(status).or_insert_with(|| json!({"description": text, "content": {}}));
             if let (Some(all), Value::Object(more)) = (response["content"].as_object_mut(), content) {
                 all.extend(more);
@@ -289,6 +292,11 @@ fn word(capability: Capability) -> Option<&'static str> {
         Capability::SuperAdmin => Some("super_admin"),
     }
 }
+
+/// What a streaming operation does for those that ask to upgrade.
+const SOCKET: &str = "With `Upgrade: websocket`: a WebSocket whose text frames are the lines of the `application/x-ndjson` answer, one each. \
+                      An error, also one before the first item, is the last frame; then the socket is closed with 1008 (the request or the \
+                      credential), 1001 (the program ends) or 1011, and the error's code as the reason.";
 
 fn introduction() -> String {
     let mut text = String::from(

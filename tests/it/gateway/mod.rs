@@ -55,6 +55,16 @@ impl Home {
         self.folder.path()
     }
 
+    /// With a database elsewhere, whose life is the caller's.
+    pub(crate) fn at(database_url: String) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), database_url, _database: None }
+    }
+
+    /// The address of its database.
+    pub(crate) fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
     /// Starts a gateway here.
     pub(crate) async fn start(&self) -> Gateway {
         self.start_with(&[], Ambient::system()).await

@@ -70,6 +70,7 @@ impl Server {
             origins: origins.iter().map(|o| (*o).to_owned()).collect(),
             docs: true,
             ready: Arc::new(|| Box::pin(async { vec!["database: gone".to_owned()] })),
+            metrics: None,
             pages: Vec::new(),
             ambient: Ambient::system(),
             shutdown: shutdown.clone(),

@@ -66,7 +66,7 @@ async fn start() -> Server {
 }
 
 /// PostgreSQL refuses to run as root; then it runs as the user `postgres`, who gets the folder.
-fn unprivileged(folder: &Path) -> Option<&'static str> {
+pub(crate) fn unprivileged(folder: &Path) -> Option<&'static str> {
     use std::os::unix::fs::MetadataExt as _;
     if fs::metadata(folder).expect("the folder is there").uid() != 0 {
         return None;
@@ -78,12 +78,12 @@ fn unprivileged(folder: &Path) -> Option<&'static str> {
 }
 
 /// A command that runs `program` as `user`, if one is given. `setpriv` replaces itself, so the process id stays the program's.
-fn prefix(user: Option<&str>) -> Vec<String> {
+pub(crate) fn prefix(user: Option<&str>) -> Vec<String> {
     user.map(|user| vec!["setpriv".into(), format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".into()])
         .unwrap_or_default()
 }
 
-fn make_cluster(programs: &Path, folder: &Path, user: Option<&str>) {
+pub(crate) fn make_cluster(programs: &Path, folder: &Path, user: Option<&str>) {
     let run = |locale: &[&str]| {
         let mut words = prefix(user);
         words.push(programs.join("initdb").display().to_string());
@@ -155,7 +155,7 @@ fn log(folder: &Path) -> String {
 }
 
 /// The folder with `initdb` and `postgres`: on PATH, or where Debian puts them, the newest version first.
-fn find_programs() -> Option<PathBuf> {
+pub(crate) fn find_programs() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut versions: Vec<PathBuf> =
         fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin")).collect();

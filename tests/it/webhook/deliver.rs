@@ -205,7 +205,7 @@ async fn a_killed_workers_delivery_is_made_again(db: Db) {
     workers.kill().await;
     let _workers = bench.run();
     let held = bench.deliveries(&id).await;
-    assert_eq!((held[0].status, held[0].attempt, held[0].due_at.since(START).as_secs()), (PENDING, 1, 60), "its claim holds");
+    assert_eq!((held[0].status, held[0].attempt, held[0].due_at.since(START).as_secs()), (PENDING, 1, 30), "its claim holds");
     bench.ambient.advance(Duration::from_secs(60));
     let hits = receiver.until_hits(2).await;
     assert_eq!(hits[0].header("webhook-id"), hits[1].header("webhook-id"));
@@ -259,7 +259,7 @@ async fn retry_after_is_honoured_within_limits(db: Db) {
         let now = bench.ambient.now();
         let recorded = |one: &_| {
             let one: &whatsapp_gateway::domain::webhook::Delivery = one;
-            one.attempt == tries && one.due_at.since(now).as_secs() != 60
+            one.attempt == tries && one.due_at.since(now).as_secs() != 30
         };
         let all = bench.until_all(&id, "the record", recorded).await;
         assert!(expected.contains(&all[0].due_at.since(now).as_secs()), "try {tries}: {:?}", all[0]);

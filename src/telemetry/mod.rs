@@ -1,13 +1,21 @@
-//! Log lines: to the standard error output, as text for people or as JSON for machines.
+//! What the program tells about itself: log lines (here), [`metrics`], and traces ([`trace`]).
+//!
+//! Log lines go to the standard error output, as text for people or as JSON for machines.
+
+pub mod metrics;
+pub mod trace;
 
 use std::io::{self, IsTerminal};
 
 use anyhow::Context;
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, registry};
 
+pub use self::trace::Traces;
 use crate::config::LogFormat;
 
 /// What libraries may say unless the filter names them. The WhatsApp library logs phone numbers and under many names, some of them
@@ -18,14 +26,18 @@ const QUIET: &str = "whatsapp_rust=error,wacore=error,waproto=error,Client=error
                      TcToken=error,UnifiedSession=error,usync=error,sqlx=warn,h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,\
                      rustls=warn,tokio_websockets=warn,tonic=warn,tower=warn";
 
-/// Begins to log. `filter` is a level, or directives such as `warn,whatsapp_gateway=debug`; it wins where it names a library.
-/// Fails for a filter that is none, and when logging has begun already.
-pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    match format {
-        LogFormat::Text => text(filter, io::stderr, io::stderr().is_terminal())?.try_init(),
-        LogFormat::Json => json(filter, io::stderr)?.try_init(),
-    }
-    .context("logging has begun already")
+/// Begins to log, and to export traces if the environment names a collector. `filter` is a level, or directives such as
+/// `warn,whatsapp_gateway=debug`; it wins where it names a library. To be called within the runtime.
+/// Fails for a filter that is none, for a collector that cannot be, and when logging has begun already.
+pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<Traces> {
+    let lines = match format {
+        LogFormat::Text => text(filter, io::stderr, io::stderr().is_terminal())?.boxed(),
+        LogFormat::Json => json(filter, io::stderr)?.boxed(),
+    };
+    let traces = Traces::from_env(|name| std::env::var(name).ok())?;
+    let spans = traces.layer();
+    registry().with(lines).with(spans).try_init().context("logging has begun already")?;
+    Ok(traces)
 }
 
 fn directives(filter: &str) -> anyhow::Result<EnvFilter> {
@@ -33,19 +45,20 @@ fn directives(filter: &str) -> anyhow::Result<EnvFilter> {
     EnvFilter::builder().parse(format!("{QUIET},{filter}")).context("not a log filter")
 }
 
-fn text<W>(filter: &str, out: W, colours: bool) -> anyhow::Result<impl Subscriber + Send + Sync + use<W>>
+fn text<S, W>(filter: &str, out: W, colours: bool) -> anyhow::Result<impl Layer<S> + Send + Sync + use<S, W>>
 where
+    S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    Ok(tracing_subscriber::fmt().with_env_filter(directives(filter)?).with_writer(out).with_ansi(colours).finish())
+    Ok(fmt::layer().with_writer(out).with_ansi(colours).with_filter(directives(filter)?))
 }
 
-fn json<W>(filter: &str, out: W) -> anyhow::Result<impl Subscriber + Send + Sync + use<W>>
+fn json<S, W>(filter: &str, out: W) -> anyhow::Result<impl Layer<S> + Send + Sync + use<S, W>>
 where
+    S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let format = tracing_subscriber::fmt().json().flatten_event(true);
-    Ok(format.with_env_filter(directives(filter)?).with_writer(out).finish())
+    Ok(fmt::layer().json().flatten_event(true).with_writer(out).with_filter(directives(filter)?))
 }
 
 #[cfg(test)]
@@ -85,7 +98,7 @@ mod tests {
         for level in ["info", "debug", "trace"] {
             let lines = Lines::default();
             let out = lines.clone();
-            tracing::subscriber::with_default(text(level, move || out.clone(), false).unwrap(), say);
+            tracing::subscriber::with_default(registry().with(text(level, move || out.clone(), false).unwrap()), say);
             assert!(lines.text().contains("ours") && !lines.text().contains("6281234567890"), "{}", lines.text());
             assert_eq!(lines.text().contains("detail"), level != "info");
         }
@@ -95,7 +108,7 @@ mod tests {
     fn a_named_library_is_heard_and_json_is_json() {
         let lines = Lines::default();
         let out = lines.clone();
-        tracing::subscriber::with_default(json("info,Client=warn", move || out.clone()).unwrap(), say);
+        tracing::subscriber::with_default(registry().with(json("info,Client=warn", move || out.clone()).unwrap()), say);
         let text = lines.text();
         let spoken: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(spoken[0]["message"], "ours");
