@@ -55,7 +55,7 @@ impl Rest {
             async move { client.client_streaming(call, method, Identity).await.map(Response::into_inner) }
         });
         let reply = Box::pin(reply).await?;
-        self.written(route, &reply)
+        self.written(route, route.success, &reply)
     }
 }
 

@@ -7,6 +7,7 @@ use super::contact::PATIENCE;
 use crate::domain::channel::{Channel, ChannelMessage};
 use crate::domain::ids::SessionId;
 use crate::domain::jid::{Address, Kind};
+use crate::domain::outbox::Draft;
 use crate::domain::principal::{Capability, Principal};
 use crate::error::{Code, Error, Result};
 use crate::wa::connection::{Ack, Sender};
@@ -82,7 +83,8 @@ impl Service {
     pub async fn post_in_channel(&self, caller: &Principal, id: &SessionId, jid: &str, text: &str) -> Result<String> {
         let (sender, channel) = self.channel_of(caller, Capability::Send, id, jid).await?;
         let wa_message_id = outgoing::message_id(&self.0.ambient);
-        let ack = sender.send_text(&channel, &wa_message_id, text, ACCEPT).await;
+        let draft = Draft { kind: "text".to_owned(), body: Some(text.to_owned()), ..Draft::default() };
+        let ack = sender.send(&channel, &wa_message_id, &draft, ACCEPT).await;
         accepted(ack.map_err(|cause| {
             Error::new(Code::Conflict, "WhatsApp does not let the account write in this channel")
                 .reason("refused_by_whatsapp")

@@ -49,6 +49,7 @@ impl Sender {
         self.client.mark_as_played(&outgoing::jid(&target.chat), sender.as_ref(), &[&target.wa_message_id]).await
     }
 
+    #[tracing::instrument(name = "wa send", skip_all)]
     async fn send_message(
         &self,
         to: &Address,

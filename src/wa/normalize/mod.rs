@@ -59,7 +59,7 @@ pub fn inbound(message: &InboundMessage) -> Option<Inbound> {
 
 /// The word for what a message is, and its text or caption; `None` for what is none of its own.
 pub fn content(message: &waproto::whatsapp::Message) -> Option<(&'static str, Option<String>)> {
-    match content::act(message)? {
+    match act(message)? {
         Act::Message { kind, body, .. } => Some((kind, body)),
         Act::Edit { body, .. } => Some(("edited", body)),
         other => Some((other.word(), None)),
