@@ -1,6 +1,7 @@
 //! The sandbox, driven by the real client library over a real socket.
 
 mod acts;
+mod behaviours;
 mod client;
 mod contacts;
 mod faults;

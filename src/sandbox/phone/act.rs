@@ -115,7 +115,8 @@ impl World {
         let phone = Place { number: number.to_owned(), device: 0 };
         for peer in &peers {
             self.forget_session(peer, &phone);
-            let groups: Vec<String> = self.accounts.get(peer).map(|it| it.distributed.keys().cloned().collect()).unwrap_or_default();
+            let groups: Vec<String> =
+                self.accounts.get(peer).map(|it| it.distributed.keys().cloned().collect()).unwrap_or_default();
             for group in groups {
                 if let Some(informed) = self.accounts.get_mut(peer).and_then(|it| it.distributed.get_mut(&group)) {
                     informed.remove(&phone);

@@ -5,11 +5,11 @@ use wacore_binary::{Jid, Node};
 
 use crate::domain::clock::Time;
 use crate::error::{Code, Error, Result};
+use crate::sandbox::Direction;
 use crate::sandbox::keys::hex;
 use crate::sandbox::server::World;
 use crate::sandbox::server::account::Place;
 use crate::sandbox::wire::node::{attr, children, el, jid};
-use crate::sandbox::Direction;
 
 /// How many calls a phone remembers.
 const MAX_CALLS: usize = 100;

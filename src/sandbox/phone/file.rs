@@ -121,7 +121,7 @@ fn describe_file(file: File, up: Uploaded, now: i64, context: Option<wa::Context
     let seconds = Some(file.seconds).filter(|seconds| *seconds > 0);
     let view_once = once.then_some(true);
     macro_rules! described {
-        ($kind:ident { $($more:tt)* }) => {
+        ($kind:ident { $($name:ident $(: $value:expr)?),+ $(,)? }) => {
             wa::message::$kind {
                 mimetype: Some(file.mime_type),
                 file_sha256: Some(up.file_sha256),
@@ -132,7 +132,7 @@ fn describe_file(file: File, up: Uploaded, now: i64, context: Option<wa::Context
                 url: Some(format!("https://mmg.whatsapp.net{}", up.direct_path)),
                 direct_path: Some(up.direct_path),
                 context_info: field(context),
-                $($more)*
+                $($name $(: $value)?),+,
                 ..Default::default()
             }
         };
@@ -140,27 +140,27 @@ fn describe_file(file: File, up: Uploaded, now: i64, context: Option<wa::Context
     match file.kind {
         FileKind::Image => {
             let jpeg_thumbnail = picture.as_ref().and_then(preview);
-            let it = described!(ImageMessage { caption, width, height, jpeg_thumbnail, view_once, });
+            let it = described!(ImageMessage { caption, width, height, jpeg_thumbnail, view_once });
             message.image_message = MessageField::some(it);
         }
         FileKind::Video => {
             let (gif_playback, streaming_sidecar) = (file.animated.then_some(true), up.streaming_sidecar);
-            let it = described!(VideoMessage { caption, seconds, gif_playback, streaming_sidecar, view_once, });
+            let it = described!(VideoMessage { caption, seconds, gif_playback, streaming_sidecar, view_once });
             message.video_message = MessageField::some(it);
         }
         FileKind::Audio => {
             let (ptt, streaming_sidecar) = (Some(file.voice), up.streaming_sidecar);
-            let it = described!(AudioMessage { seconds, ptt, streaming_sidecar, view_once, });
+            let it = described!(AudioMessage { seconds, ptt, streaming_sidecar, view_once });
             message.audio_message = MessageField::some(it);
         }
         FileKind::Document => {
             let named = if file.file_name.is_empty() { "document".to_owned() } else { file.file_name };
             let (title, file_name) = (Some(named.clone()), Some(named));
-            let it = described!(DocumentMessage { title, file_name, caption, });
+            let it = described!(DocumentMessage { title, file_name, caption });
             message.document_message = MessageField::some(it);
         }
         FileKind::Sticker => {
-            let it = described!(StickerMessage { width, height, is_animated: Some(file.animated), });
+            let it = described!(StickerMessage { width, height, is_animated: Some(file.animated) });
             message.sticker_message = MessageField::some(it);
         }
     }
@@ -213,7 +213,9 @@ fn tone() -> Vec<u8> {
     wave.extend_from_slice(b"WAVEfmt ");
     wave.extend_from_slice(&16u32.to_le_bytes());
     // PCM, one channel, 8 bits.
-    for (two, four) in [(Some(1u16), None), (Some(1), None), (None, Some(RATE)), (None, Some(RATE)), (Some(1), None), (Some(8), None)] {
+    for (two, four) in
+        [(Some(1u16), None), (Some(1), None), (None, Some(RATE)), (None, Some(RATE)), (Some(1), None), (Some(8), None)]
+    {
         wave.extend(two.map(u16::to_le_bytes).into_iter().flatten());
         wave.extend(four.map(u32::to_le_bytes).into_iter().flatten());
     }

@@ -4,6 +4,7 @@
 //! server's own paths (`distribute`, `relay_receipt`), like any device.
 
 mod act;
+pub(super) mod behaviour;
 pub(super) mod call;
 mod compose;
 mod content;

@@ -7,8 +7,8 @@ use wacore::send::{media_type_from_message, should_hide_decrypt_fail, stanza_typ
 use wacore_binary::{Jid, JidExt as _, Node};
 use waproto::whatsapp as wa;
 
-use super::{Chat, has_many};
 use super::content::{describe, edit_of};
+use super::{Chat, has_many};
 use crate::error::{Code, Error, Result};
 use crate::sandbox::draft::{Content, Draft};
 use crate::sandbox::keys::{Blob, hex};

@@ -55,8 +55,7 @@ impl World {
     /// Whether the phone's owner or the user of a linked device is there.
     pub(in crate::sandbox) fn is_there(&self, account: &Account) -> bool {
         let online = account.devices.values().filter_map(|device| device.online);
-        account.presence == Some(true)
-            || online.filter_map(|id| self.connections.get(&id)).any(|connection| connection.available)
+        account.presence == Some(true) || online.filter_map(|id| self.connections.get(&id)).any(|connection| connection.available)
     }
 
     fn tell_presence(&mut self, watcher: u64, number: &str, lid: bool) {

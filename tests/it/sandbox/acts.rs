@@ -134,7 +134,9 @@ async fn typing_and_presence_reach_only_those_who_are_there() {
             .await
     };
     presence(false).await;
-    for (state, word) in [(Typing::Composing, "Composing Text"), (Typing::Recording, "Composing Audio"), (Typing::Paused, "Paused Text")] {
+    for (state, word) in
+        [(Typing::Composing, "Composing Text"), (Typing::Recording, "Composing Audio"), (Typing::Paused, "Paused Text")]
+    {
         running.sandbox.typing(BOB, ALICE, state).await.unwrap();
         alice
             .wait(word, |event| match event {
@@ -307,7 +309,10 @@ async fn those_who_know_a_person_learn_of_changes() {
     alice.text("again").await;
     assert!(running.sandbox.list_messages(ALICE, None).await.unwrap().iter().all(|row| row.id != lost.id));
     let curious = |event: &Event| {
-        matches!(event, Event::PictureUpdate(_) | Event::UserAboutUpdate(_) | Event::IdentityChange(_) | Event::ContactNumberChanged(_))
+        matches!(
+            event,
+            Event::PictureUpdate(_) | Event::UserAboutUpdate(_) | Event::IdentityChange(_) | Event::ContactNumberChanged(_)
+        )
     };
     assert!(!carol.saw(curious));
 }
