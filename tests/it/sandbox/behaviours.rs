@@ -74,6 +74,7 @@ async fn sees(watcher: &mut Watcher, what: &str, fits: impl Fn(&Sight) -> bool) 
 async fn whoever_looks_on_sees_what_happens_and_what_was_missed() {
     let running = Running::with_phones().await;
     let (mut all, mut of_bob) = (running.sandbox.watch(None).unwrap(), running.sandbox.watch(Some(BOB)).unwrap());
+    let mut faults = running.sandbox.watch(Some(ALICE)).unwrap();
     running.sandbox.watch(Some("nobody")).err().unwrap();
     let alice = running.linked(ALICE).await;
     sees(&mut all, "the login", |it| it.kind == SightKind::Login && it.number == ALICE && it.device == 1).await;
@@ -82,14 +83,14 @@ async fn whoever_looks_on_sees_what_happens_and_what_was_missed() {
     running.sandbox.create_fault(fault).unwrap();
     let id = alice.client.send_text(Jid::pn(BOB), "hi").await.unwrap().message_id;
     sees(&mut all, "the stanza", |it| it.kind == SightKind::Stanza && it.name == "message" && it.id == id).await;
+    let seen = sees(&mut of_bob, "bob's receipt", |_| true).await;
+    assert_eq!((seen.kind, seen.name.as_str(), seen.id.as_str()), (SightKind::Receipt, "delivered", id.as_str()));
     let seen = sees(&mut of_bob, "bob's message", |_| true).await;
-    assert_eq!((seen.kind, seen.name.as_str(), seen.id.as_str()), (SightKind::Message, "text", id.as_str()));
+    assert_eq!((seen.kind, seen.name.as_str(), seen.id), (SightKind::Message, "text", id));
     assert_eq!(seen.peer, format!("{ALICE}@s.whatsapp.net"));
-    let seen = sees(&mut of_bob, "bob's receipt", |it| it.kind == SightKind::Receipt).await;
-    assert_eq!((seen.name.as_str(), seen.id), ("delivered", id));
     running.sandbox.send_message(BOB, ALICE, "ho").await.unwrap();
     sees(&mut all, "the delivery", |it| it.kind == SightKind::Delivery && it.name == "message").await;
-    let seen = sees(&mut all, "the fault", |it| it.kind == SightKind::Fault).await;
+    let seen = sees(&mut faults, "the fault", |it| it.kind == SightKind::Fault).await;
     assert_eq!((seen.name.as_str(), seen.number.as_str()), ("duplicate", ALICE));
     alice.stop().await;
     sees(&mut all, "the end", |it| it.kind == SightKind::Logout && it.number == ALICE).await;
