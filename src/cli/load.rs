@@ -122,8 +122,12 @@ struct There(SandboxServiceClient<Guarded>);
 #[async_trait]
 impl Phones for There {
     async fn create(&self, number: &str) -> anyhow::Result<()> {
-        let request =
-            proto::CreatePhoneRequest { phone_number: number.to_owned(), push_name: String::new(), auto_read: Some(false) };
+        let request = proto::CreatePhoneRequest {
+            phone_number: number.to_owned(),
+            push_name: String::new(),
+            auto_read: Some(false),
+            ..Default::default()
+        };
         match self.0.clone().create_phone(call(request)).await {
             Err(status) if status.code() == Code::AlreadyExists => Ok(()),
             other => Ok(other.map(drop)?),

@@ -10,6 +10,8 @@
 //! | [`load`] | many light devices that talk, for measuring |
 //! | `journal` | what survives a restart or a kill |
 //! | `world_file` | people, groups, channels and pasts that are there from the start |
+//! | `people` | what people do with their phones; [`draft`] is what they send, [`seen`] what they see |
+//! | [`sight`] | what happens, for those who look on |
 //! | [`fault`] | what can go wrong on command |
 //! | [`control`] | the control operations over gRPC |
 //!
@@ -55,6 +57,7 @@ mod people;
 mod phone;
 pub mod seen;
 mod server;
+pub mod sight;
 mod wire;
 mod world_file;
 
@@ -154,6 +157,10 @@ pub struct Phone {
     pub push_name: String,
     /// Whether it answers what it receives with a read receipt at once.
     pub auto_read: bool,
+    /// Whether it answers each text with the same text.
+    pub echo: bool,
+    /// The seed of the small talk with which it answers each message, if it does.
+    pub chatty: Option<i64>,
     /// What the account tells about itself.
     pub about: String,
     /// The id of its picture.
@@ -251,6 +258,7 @@ impl Sandbox {
         let wake = Arc::new(Notify::new());
         let static_key = server.0;
         let inner = Arc::new(Inner { config, ambient, static_key, world: Mutex::new(world), wake, durable });
+        inner.world().inner = Arc::downgrade(&inner);
         if let Some(journal) = journal {
             // Ends by itself: it holds the sandbox only weakly, and the last handle's drop wakes it.
             let saver = journal::save(Arc::downgrade(&inner), journal, Arc::clone(&inner.wake), inner.durable.clone());
@@ -385,6 +393,8 @@ impl World {
             lid: account.jid(0, true).to_string(),
             push_name: account.push_name.clone(),
             auto_read: account.auto_read,
+            echo: account.behaviour.echo,
+            chatty: account.behaviour.chatty,
             about: account.about.0.clone(),
             picture_id: account.picture.as_ref().map(|picture| picture.id.clone()),
             online: self.is_there(account),

@@ -26,6 +26,12 @@ pub struct PhoneChange {
     pub about: Option<String>,
     /// Whether it answers what it receives with a read receipt at once.
     pub auto_read: Option<bool>,
+    /// Whether it answers each text with the same text.
+    pub echo: Option<bool>,
+    /// Whether it answers each message with small talk, after a pause.
+    pub chatty: Option<bool>,
+    /// The seed of its small talk and pauses: the same seed gives the same answers. Default: drawn when it becomes chatty.
+    pub seed: Option<i64>,
     /// Whether its owner is there. One that was said to be away receives in silence.
     pub online: Option<bool>,
 }
@@ -94,6 +100,7 @@ impl Sandbox {
         if change.push_name.as_ref().is_some_and(String::is_empty) {
             return Err(Error::field("pushName", "must not be empty"));
         }
+        let drawn = i64::from_be_bytes(self.ambient().random());
         self.lasting(|world| {
             world.known(&number)?;
             if let Some(account) = world.accounts.get_mut(&number) {
@@ -102,6 +109,7 @@ impl Sandbox {
                     account.notify = name;
                 }
                 account.auto_read = change.auto_read.unwrap_or(account.auto_read);
+                account.behaviour.change(change.echo, change.chatty, change.seed, drawn);
             }
             world.touch_account(&number);
             if let Some(about) = change.about {

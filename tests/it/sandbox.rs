@@ -3,6 +3,7 @@
 pub(crate) mod client;
 mod acts;
 mod app_state;
+mod behaviours;
 mod contacts;
 mod faults;
 mod groups;

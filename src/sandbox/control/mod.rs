@@ -10,11 +10,12 @@ mod passkey;
 mod person;
 mod schedules;
 mod services;
+mod watch;
 
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
-use super::{Phone, Sandbox};
+use super::{Phone, PhoneChange, Sandbox};
 use crate::api::status::to_status;
 use crate::domain::clock::Time;
 use crate::error::Error;
@@ -39,9 +40,14 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl SandboxService for Control {
     async fn create_phone(&self, request: Request<proto::CreatePhoneRequest>) -> Answer<proto::Phone> {
-        let proto::CreatePhoneRequest { phone_number, push_name, auto_read } = request.into_inner();
-        let phone = self.sandbox.create_phone(&phone_number, &push_name, auto_read.unwrap_or(true)).await;
-        phone.map(|phone| Response::new(phone.into())).map_err(to_status)
+        let proto::CreatePhoneRequest { phone_number, push_name, auto_read, echo, chatty, seed } = request.into_inner();
+        let mut phone =
+            self.sandbox.create_phone(&phone_number, &push_name, auto_read.unwrap_or(true)).await.map_err(to_status)?;
+        if echo || chatty {
+            let change = PhoneChange { echo: Some(echo), chatty: Some(chatty), seed, ..PhoneChange::default() };
+            phone = self.sandbox.update_phone(&phone_number, change).await.map_err(to_status)?;
+        }
+        Ok(Response::new(phone.into()))
     }
 
     async fn list_phones(&self, _: Request<proto::ListPhonesRequest>) -> Answer<proto::ListPhonesResponse> {
@@ -118,6 +124,9 @@ impl From<Phone> for proto::Phone {
             push_name: phone.push_name,
             devices: devices.collect(),
             auto_read: phone.auto_read,
+            echo: phone.echo,
+            chatty: phone.chatty.is_some(),
+            seed: phone.chatty.unwrap_or(0),
             about: phone.about,
             picture_id: phone.picture_id.unwrap_or_default(),
             online: phone.online,

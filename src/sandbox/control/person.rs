@@ -21,8 +21,10 @@ const RING: Duration = Duration::from_secs(45);
 #[tonic::async_trait]
 impl PersonService for Control {
     async fn update_phone(&self, request: Request<proto::UpdatePhoneRequest>) -> Answer<proto::Phone> {
-        let proto::UpdatePhoneRequest { phone_number, push_name, about, auto_read, online } = request.into_inner();
-        phone(self.sandbox.update_phone(&phone_number, PhoneChange { push_name, about, auto_read, online }).await)
+        let proto::UpdatePhoneRequest { phone_number, push_name, about, auto_read, online, echo, chatty, seed } =
+            request.into_inner();
+        let change = PhoneChange { push_name, about, auto_read, echo, chatty, seed, online };
+        phone(self.sandbox.update_phone(&phone_number, change).await)
     }
 
     async fn set_phone_picture(&self, request: Request<proto::SetPhonePictureRequest>) -> Answer<proto::Phone> {

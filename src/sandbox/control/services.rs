@@ -12,6 +12,7 @@ use crate::proto::sandbox::passkey_service_server::PasskeyServiceServer;
 use crate::proto::sandbox::person_service_server::PersonServiceServer;
 use crate::proto::sandbox::phone_chat_service_server::PhoneChatServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
+use crate::proto::sandbox::watch_service_server::WatchServiceServer;
 
 impl Control {
     /// Adds the simulator's control to what a server offers.
@@ -23,6 +24,7 @@ impl Control {
             .add_service(MediaServiceServer::new(self.clone()))
             .add_service(NewsletterServiceServer::new(self.clone()))
             .add_service(PersonServiceServer::new(self.clone()))
+            .add_service(WatchServiceServer::new(self.clone()))
             .add_service(PasskeyServiceServer::new(self.clone()))
             .add_service(FaultServiceServer::new(self.clone()))
             .add_service(FaultScheduleServiceServer::new(self))

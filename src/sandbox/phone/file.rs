@@ -121,7 +121,7 @@ fn describe_file(file: File, up: Uploaded, now: i64, context: Option<wa::Context
     let seconds = Some(file.seconds).filter(|seconds| *seconds > 0);
     let view_once = once.then_some(true);
     macro_rules! described {
-        ($kind:ident { $($name:ident $(: $value:expr)?),* $(,)? }) => {
+        ($kind:ident { $($name:ident $(: $value:expr)?),+ $(,)? }) => {
             wa::message::$kind {
                 mimetype: Some(file.mime_type),
                 file_sha256: Some(up.file_sha256),
@@ -132,7 +132,7 @@ fn describe_file(file: File, up: Uploaded, now: i64, context: Option<wa::Context
                 url: Some(format!("https://mmg.whatsapp.net{}", up.direct_path)),
                 direct_path: Some(up.direct_path),
                 context_info: field(context),
-                $($name $(: $value)?,)*
+                $($name $(: $value)?),+,
                 ..Default::default()
             }
         };

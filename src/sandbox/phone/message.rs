@@ -112,7 +112,7 @@ impl World {
         let Some(account) = self.accounts.get_mut(number) else { return };
         let name = (message.chat.clone(), message.id.clone());
         let known = account.by_id.get(&name).copied();
-        let mut dropped = None;
+        let (mut dropped, mut fresh) = (None, None);
         let place = if let Some((place, row)) = known.and_then(|place| Some((place, account.messages.get_mut(&place)?))) {
             if row.shown.state == MessageState::Undecryptable && message.state != MessageState::Undecryptable {
                 let first_seen = row.shown.timestamp;
@@ -125,7 +125,8 @@ impl World {
         } else {
             let place = account.next_message;
             account.next_message += 1;
-            account.messages.insert(place, Stored { shown: message, content });
+            account.messages.insert(place, Stored { shown: message.clone(), content });
+            fresh = Some(message);
             account.by_id.insert(name, place);
             if account.messages.len() > MAX_MESSAGES
                 && let Some((old, row)) = account.messages.pop_first()
@@ -136,6 +137,9 @@ impl World {
             place
         };
         self.touch(Key::Message(number.to_owned(), place));
+        if let Some(row) = fresh {
+            self.see_message(number, &row);
+        }
         if let Some(old) = dropped {
             self.touch(Key::Message(number.to_owned(), old));
         }

@@ -5,6 +5,7 @@
 
 mod act;
 mod app_state;
+pub(super) mod behaviour;
 pub(super) mod call;
 mod compose;
 mod content;

@@ -6,7 +6,7 @@ use wacore_binary::{Jid, JidExt as _, Node};
 use waproto::whatsapp as wa;
 use waproto::whatsapp::message::protocol_message;
 
-use super::content::describe;
+use super::content::{Effect, describe};
 use super::has_many;
 use crate::domain::clock::Time;
 use crate::sandbox::keys::Blob;
@@ -102,9 +102,15 @@ impl World {
             read_at: auto_read.then_some(now),
             ..PhoneMessage::default()
         };
-        self.phone_shows(number, row, shown, Some(Blob(content.encode_to_vec())));
+        let name = (row.chat.clone(), row.id.clone());
+        let known = self.accounts.get(number).and_then(|account| account.messages.get(account.by_id.get(&name)?));
+        let fresh = shown.effect == Effect::Row && known.is_none_or(|row| row.shown.state == MessageState::Undecryptable);
+        let row = self.phone_shows(number, row, shown, Some(Blob(content.encode_to_vec())));
         if auto_read {
             self.phone_sends_receipt(number, origin, &id, Some("read"));
+        }
+        if fresh {
+            self.phone_answers(number, &row);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::domain::clock::{Ambient, Time};
 use crate::error::{Code, Error, Result};
 use crate::sandbox::journal::Key;
 use crate::sandbox::keys::{Blob, Secret};
+use crate::sandbox::phone::behaviour::Behaviour;
 use crate::sandbox::phone::call::Call;
 use crate::sandbox::phone::history::SentPieces;
 use crate::sandbox::phone::message::Stored;
@@ -149,6 +150,9 @@ pub(in crate::sandbox) struct Account {
     /// When its user was last there (seconds since 1970); 0 for never.
     #[serde(default)]
     pub(in crate::sandbox) last_seen: u64,
+    /// What its phone does by itself.
+    #[serde(default)]
+    pub(in crate::sandbox) behaviour: Behaviour,
     /// Its calls, oldest first.
     #[serde(default)]
     pub(in crate::sandbox) calls: Vec<Call>,
@@ -220,6 +224,7 @@ impl Account {
             privacy: BTreeMap::new(),
             blocked: BTreeSet::new(),
             last_seen: 0,
+            behaviour: Behaviour::default(),
             calls: Vec::new(),
             presence: None,
             passkey: None,

@@ -231,6 +231,7 @@ impl World {
         let (schedule, spent) = (armed.schedule, armed.left == Some(0));
         let FaultSpec { kind, code, duration, bytes_per_second, .. } = armed.spec;
         debug!(fault = id, ?kind, stanza, "a fault strikes");
+        self.see_fault(kind, place, stanza);
         if let Some(schedule) = schedule {
             self.schedules.struck(schedule, kind, injection);
             // Its report is the schedule's.

@@ -53,6 +53,7 @@ impl World {
         if let Some(connection) = self.connections.get_mut(&connection) {
             connection.place = Some(place.clone());
         }
+        self.see_login(&place, true);
         let lid = self.accounts.get(&place.number).map(|account| account.lid.clone()).unwrap_or_default();
         let success = el("success")
             .attr("t", self.now_secs().to_string())

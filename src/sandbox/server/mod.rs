@@ -33,13 +33,16 @@ pub(super) mod queue;
 mod receipt;
 pub(super) mod registration;
 mod schedule;
+mod sight;
 mod small;
 mod status;
 mod usync;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Weak;
 use std::time::Duration;
 
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use wacore_binary::{Jid, Node, Server};
@@ -55,7 +58,9 @@ use self::passkey::PasskeyLink;
 use self::queue::Drain;
 use self::registration::Registered;
 use self::schedule::Schedules;
+use super::Inner;
 use super::journal::Key;
+use super::sight::{BUFFER, Sight};
 use super::wire::connection::{Outbox, Outgoing};
 use super::wire::node::{attr, weight};
 use crate::domain::clock::{Ambient, Time};
@@ -138,6 +143,10 @@ pub(super) struct World {
     pub(super) changed: BTreeSet<Key>,
     /// Grows with every change that must survive.
     pub(super) generation: u64,
+    /// What happens, for those who look on.
+    pub(super) sights: broadcast::Sender<Sight>,
+    /// The sandbox of this world, for what happens later.
+    pub(super) inner: Weak<Inner>,
     /// IQs that nothing here answers, by namespace and first child.
     pub(super) unknown: BTreeMap<String, u64>,
 }
@@ -164,6 +173,8 @@ impl World {
             phone_inbox: VecDeque::new(),
             changed: BTreeSet::new(),
             generation: 0,
+            sights: broadcast::Sender::new(BUFFER),
+            inner: Weak::new(),
             unknown: BTreeMap::new(),
         }
     }
@@ -269,6 +280,7 @@ impl World {
         }
         let Some(place) = connection.place else { return };
         let now = self.now_secs();
+        self.see_login(&place, false);
         let Some(device) = self.device_mut(&place) else { return };
         if device.online == Some(id) {
             device.online = None;
@@ -325,6 +337,9 @@ impl World {
             || self.fault_of_connection(connection, Some(node))
         {
             return;
+        }
+        if let Some(place) = self.connections.get(&connection).and_then(|client| client.place.as_ref()) {
+            self.see_stanza(place, node);
         }
         if node.tag == "iq" {
             return self.on_iq(connection, node);

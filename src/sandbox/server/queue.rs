@@ -51,6 +51,7 @@ impl World {
             self.phone_inbox.push_back((to.number.clone(), node));
             return;
         }
+        self.see_delivery(to, &node);
         let Ok(packed) = pack(&node) else { return warn!("a stanza that cannot be encoded") };
         let queued = Queued {
             class: node.tag.to_string(),

@@ -39,6 +39,9 @@ impl World {
 
     /// Passes a receipt on to the author's devices; one that asks for a resend only to the device that sent.
     pub(in crate::sandbox) fn relay_receipt(&mut self, from: &Place, to: &Jid, kind: &str, node: &Node) {
+        if from.device == 0 {
+            self.see_receipt(from, kind, &to.to_string(), node);
+        }
         // These speak to the server alone.
         if matches!(kind, "peer_msg" | "hist_sync" | "sender" | "server-error") {
             return;

@@ -336,11 +336,14 @@ async fn what_people_did_survives_a_restart() {
     running.sandbox.start_call(BOB, ALICE, false, Duration::from_secs(600)).await.unwrap();
     running.sandbox.change_number(BOB, NEW).await.unwrap();
     running.sandbox.reinstall(ALICE).await.unwrap();
+    let echo = PhoneChange { echo: Some(true), about: Some("moved".into()), ..PhoneChange::default() };
+    let changed = running.sandbox.update_phone(NEW, echo).await.unwrap();
     let before = running.sandbox.list_messages(NEW, None).await.unwrap();
     running.stop().await;
 
     let running = Running::with(config, Ambient::system()).await;
     running.sandbox.get_phone(BOB).await.unwrap_err();
+    assert_eq!(running.sandbox.get_phone(NEW).await.unwrap(), changed);
     assert_eq!(running.sandbox.list_messages(NEW, None).await.unwrap(), before);
     assert_eq!(before.iter().find(|row| row.id == poll).unwrap().poll.as_ref().unwrap().options[0].voters.len(), 1);
     // Nobody is left who would stop the ringing.

@@ -265,4 +265,11 @@ async fn an_admin_takes_back_what_others_wrote_in_a_group() {
     for phone in [BOB, CAROL] {
         running.messages(phone, "it is gone", row(&sent.id, |row| row.kind == "revoked")).await;
     }
+    // Who leaves writes there no more and gets no more.
+    running.sandbox.leave_group(CAROL, &group).await.unwrap();
+    running.sandbox.leave_group(CAROL, &group).await.unwrap_err();
+    running.sandbox.send_message(CAROL, &group, "still here?").await.unwrap_err();
+    let after = running.sandbox.send_message(BOB, &group, "she has left").await.unwrap();
+    running.messages(ALICE, "alice reads it", row(&after.id, |row| row.text == "she has left")).await;
+    assert!(running.sandbox.list_messages(CAROL, None).await.unwrap().iter().all(|row| row.id != after.id));
 }
