@@ -51,7 +51,7 @@ use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::service::audit::Audit;
 use crate::service::webhook::Webhooks;
 use crate::service::{KeyCache, Parts, Service};
-use crate::session::{Context, Supervisor, Timing};
+use crate::session::{Context, Supervisor, Timing, recap};
 use crate::store::cipher::Key;
 use crate::store::{Cipher, Db, Options};
 use crate::wa::Endpoint;
@@ -182,7 +182,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     });
     let service = Service::new(Parts {
         db: db.clone(),
-        log,
+        log: log.clone(),
         hub,
         supervisor: supervisor.clone(),
         outbox: outbox.clone(),
@@ -203,6 +203,7 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     lifecycle.spawn_vital("heartbeat", heartbeat(db.clone(), ambient.clone(), row, lifecycle.draining()));
     lifecycle.spawn_vital("pruner", prune(db.clone(), ambient.clone(), config.event_retention, lifecycle.draining()));
     let draining = lifecycle.draining();
+    lifecycle.spawn_vital("poll recaps", recap::run(db.clone(), log.clone(), ambient.clone(), lifecycle.draining()));
     lifecycle.spawn_vital("files", async move {
         files.sweep_until(draining).await;
         Ok(())

@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::convert::message::{delivery, message, outgoing, sent};
+use super::convert::message::{delivery, outgoing, sent, told};
 use super::principal;
 use super::status::to_status;
 use crate::domain::ids::SessionId;
@@ -32,8 +32,9 @@ impl MessageService for Messages {
         let caller = principal(&request)?;
         let GetMessageRequest { session, mid } = request.get_ref();
         let session = SessionId::new(session);
-        let found = self.0.get_message(&caller, &session, mid).await.map_err(to_status)?;
-        let progress = self.0.message_progress(&caller, &session, &found.id).await.map_err(to_status)?;
-        Ok(Response::new(Message { delivery: progress.map(|item| delivery(&item)), ..message(&found) }))
+        let found = self.0.message_detail(&caller, &session, mid).await.map_err(to_status)?;
+        let progress = self.0.message_progress(&caller, &session, &found.message.id).await.map_err(to_status)?;
+        let message = told(&found.message, &found.reactions, &found.votes);
+        Ok(Response::new(Message { delivery: progress.map(|item| delivery(&item)), ..message }))
     }
 }

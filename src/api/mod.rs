@@ -8,6 +8,7 @@ pub mod api_keys;
 pub mod attempts;
 pub mod auth;
 pub mod backfill;
+pub mod chats;
 pub mod contacts;
 pub mod convert;
 pub mod events;

@@ -167,6 +167,10 @@ pub struct Learned {
     pub id: i64,
     /// The address under which the person is told from now on.
     pub address: String,
+    /// The person's LID, when it is known.
+    pub lid: Option<String>,
+    /// The person's number in digits, when it is known.
+    pub phone: Option<String>,
     /// Addresses under which people were told until now, with what takes their place, in the order in which they have to be replaced.
     /// Whoever keeps things by address (chats, messages) moves them.
     pub moved: Vec<(String, String)>,
@@ -217,7 +221,7 @@ impl Directory {
         };
         let Some(person) = self.people.get_mut(&id) else {
             // Unreachable: every id above is in the map. Told as somebody without an address.
-            return Learned { id, address: String::new(), moved, changed: false };
+            return Learned { id, address: String::new(), lid: None, phone: None, moved, changed: false };
         };
         let before = person.address();
         let mut news = person.names.take(&seen.names);
@@ -244,7 +248,8 @@ impl Directory {
                 self.redirected.insert(known);
             }
         }
-        Learned { id, address, moved, changed: news }
+        let (lid, phone) = self.people.get(&id).map(|person| (person.lid.clone(), person.phone.clone())).unwrap_or_default();
+        Learned { id, address, lid, phone, moved, changed: news }
     }
 
     fn create(&mut self, now: Time) -> i64 {

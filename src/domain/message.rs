@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::Time;
+use crate::domain::content::Content;
 use crate::domain::ids::{OrganizationId, SessionId};
 use crate::domain::session::words;
 
@@ -58,8 +59,29 @@ pub enum Direction {
 
 words!(Direction: In = "in", Out = "out");
 
+/// What became of a message after it was stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// When its text was last changed.
+    pub edited_at: Option<Time>,
+    /// When it was taken back, or deleted by the account for itself.
+    pub deleted_at: Option<Time>,
+    /// Whether the account has marked it with a star.
+    pub starred: bool,
+    /// When WhatsApp's server had it.
+    pub sent_at: Option<Time>,
+    /// When a device of the recipient had it.
+    pub delivered_at: Option<Time>,
+    /// When the recipient had seen it.
+    pub read_at: Option<Time>,
+    /// When the recipient had played it.
+    pub played_at: Option<Time>,
+    /// When it failed.
+    pub failed_at: Option<Time>,
+}
+
 /// A stored message. `(session, chat_jid, sender_jid, wa_message_id)` is unique.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     /// Its id here, a ULID.
     pub id: String,
@@ -85,6 +107,8 @@ pub struct Message {
     pub kind: String,
     /// Text or caption.
     pub body: Option<String>,
+    /// The rest of what it holds.
+    pub content: Content,
     /// What became of it, for what was sent from here.
     pub status: Option<MessageStatus>,
     /// Why it failed.
@@ -97,6 +121,8 @@ pub struct Message {
     pub timestamp: Time,
     /// When it was stored here.
     pub created_at: Time,
+    /// What became of it later.
+    pub marks: Marks,
 }
 
 /// News of messages that were sent from here.

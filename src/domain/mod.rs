@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod audit;
 pub mod backfill;
+pub mod chat;
 pub mod clock;
 pub mod content;
 pub mod event;

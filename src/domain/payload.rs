@@ -211,8 +211,6 @@ pub struct ChatChange {
     pub message_id: Option<String>,
     /// The label it is about.
     pub label_id: Option<String>,
-    /// The address under which the conversation was told until now.
-    pub previous_jid: Option<String>,
 }
 
 /// A change of what is known of a person.
@@ -309,6 +307,8 @@ pub struct PollRecap {
     pub end_at: Time,
     /// Whether others do not see who voted for what.
     pub hide_votes: bool,
+    /// How many people have voted.
+    pub total: i64,
     /// Who chose what.
     pub voters: Vec<Voter>,
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::{Backoff, STABLE};
+use super::health::Watch;
 use super::live::Live;
 use super::phase::{Phase, Timer};
 use super::recorder::{Recorder, Written};
@@ -16,6 +17,7 @@ use super::supervisor::Context;
 use crate::domain::clock::Time;
 use crate::domain::event::Code;
 use crate::domain::ids::SessionId;
+use crate::domain::payload::Problem;
 use crate::domain::session::{Reason, State, Status};
 use crate::error::Result;
 use crate::wa::connection::{OpenError, Signal};
@@ -65,8 +67,11 @@ enum Outcome {
 #[derive(Default)]
 struct Memory {
     backoff: Backoff,
+    health: Watch,
     troubled_since: Option<Instant>,
     errands: JoinSet<()>,
+    /// The right to put history into the tables.
+    history: Arc<tokio::sync::Mutex<()>>,
     /// The right to be among those that are connecting.
     turn: Option<OwnedSemaphorePermit>,
 }
@@ -208,6 +213,7 @@ impl Actor {
                 _ = look.tick() => {
                     if timer.phase == Phase::Online && timer.elapsed() > STABLE {
                         memory.backoff.reset();
+                        self.recorder.health(memory.health.well()).await?;
                     }
                     let shown = self.live.borrow().state.clone();
                     if shown.reason == Reason::Restricted && shown.until.is_some_and(|until| until <= self.now()) {
@@ -217,6 +223,7 @@ impl Actor {
                         }
                     }
                     if connection.is_saver_halted() {
+                        self.recorder.health(memory.health.trouble(Problem::SaverHalted, self.now())).await?;
                         return Ok(Outcome::Retry { reason: Reason::Internal, wait: None });
                     }
                     let deaf = connection.last_heard().is_some_and(|at| self.now().since(at) > self.context.timing.deaf);
@@ -226,6 +233,7 @@ impl Actor {
                         if !self.show(State::new(Status::Working, Reason::Reconnecting, self.now())).await? {
                             return Ok(Outcome::Fenced);
                         }
+                        self.recorder.health(memory.health.trouble(Problem::Deaf, self.now())).await?;
                         connection.reconnect().await;
                     }
                 },
@@ -279,7 +287,7 @@ impl Actor {
                 connection.flush().await.map_err(crate::error::Error::internal)?;
                 *timer = Timer::enter(Phase::Accepted);
                 let state = State::new(Status::Starting, Reason::PairingAccepted, self.now());
-                let written = self.recorder.paired(&account, state.clone()).await?;
+                let written = self.recorder.accepted(account, state.clone()).await?;
                 self.live.send_modify(|live| *live = Live { sender: live.sender.clone(), ..Live::new(state) });
                 return Ok((written == Written::Fenced).then_some(Outcome::Fenced));
             }
@@ -287,6 +295,7 @@ impl Actor {
             Signal::Offline => match timer.phase {
                 Phase::Online => {
                     *timer = Timer::enter(Phase::Blip);
+                    self.recorder.health(memory.health.lost(self.now())).await?;
                     return self.move_on(State::new(Status::Working, Reason::Reconnecting, self.now())).await;
                 }
                 // What was agreed on is lost with the connection; a new client begins anew.
@@ -305,6 +314,11 @@ impl Actor {
             Signal::Ack(ack) => self.recorder.receipt(&ack.into_receipt(self.now())).await?,
             Signal::Messages(messages) => self.recorder.received(&messages).await?,
             Signal::Stored(messages) => self.read(connection, messages, memory).await?,
+            Signal::News => self.news(connection).await?,
+            Signal::History(part) => {
+                self.recorder.keep_history(part).await?;
+                self.digest_history(memory);
+            }
             Signal::Undecryptable { wa_message_id } => {
                 tracing::info!(session = %self.session, message = wa_message_id, "a message could not be decrypted; it is asked for again");
             }
@@ -326,6 +340,7 @@ impl Actor {
         if written == Written::Fenced {
             return Ok(Some(Outcome::Fenced));
         }
+        self.digest_history(memory);
         Ok(None)
     }
 
@@ -338,6 +353,29 @@ impl Actor {
         }
     }
 
+    /// Stores and tells what happened beside messages.
+    async fn news(&self, connection: &Connection) -> Result<()> {
+        loop {
+            let news = connection.news();
+            if news.is_empty() {
+                return Ok(());
+            }
+            self.recorder.happened(news).await?;
+        }
+    }
+
+    /// Begins to put the kept history into the tables, unless that is going on.
+    fn digest_history(&self, memory: &mut Memory) {
+        let (recorder, session, turn) = (self.recorder.clone(), self.session.clone(), memory.history.clone());
+        memory.errands.spawn(async move {
+            // One after another: a part that comes meanwhile finds the turn taken and is dealt with by whoever has it, or by the next.
+            let _turn = turn.lock_owned().await;
+            if let Err(e) = recorder.digest_history().await {
+                tracing::error!(%session, error = %e, cause = ?e.cause(), "the history could not be stored; it is tried again");
+            }
+        });
+    }
+
     /// Marks stored messages as read when the session's settings say so.
     async fn read(
         &self,
@@ -346,7 +384,7 @@ impl Actor {
         memory: &mut Memory,
     ) -> Result<()> {
         let Some(session) = self.context.db.session_by_id(&self.session).await? else { return Ok(()) };
-        let messages: Vec<_> = messages.into_iter().filter(|it| !session.settings.ignore.covers(&it.chat_jid)).collect();
+        let messages: Vec<_> = messages.into_iter().filter(|it| !session.settings.ignore.covers(&it.chat.jid)).collect();
         if session.settings.auto_read && memory.errands.len() < ERRANDS {
             let sender = connection.sender();
             memory.errands.spawn(async move {

@@ -3,26 +3,26 @@
 use std::sync::Arc;
 
 use super::supervisor::Context;
+use crate::domain::chat::ChatKind;
 use crate::domain::clock::Ambient;
-use crate::domain::event::{Code, MessagePayload, MessageStatusPayload, Payload};
+use crate::domain::event::{AuthCode, Code, Health, MessageStatusPayload, Payload};
 use crate::domain::ids::{OrganizationId, SessionId};
-use crate::domain::message::{Direction, Message, Receipt};
+use crate::domain::message::Receipt;
 use crate::domain::payload::Who;
-use crate::domain::session::{Account, Desired, Fence, Ignore, Reason, State, Status};
+use crate::domain::session::{Account, Desired, Fence, Reason, State, Status};
 use crate::error::Result;
 use crate::event::{EventLog, Recording};
 use crate::store::Db;
 use crate::wa::Commit;
-use crate::wa::normalize::Inbound;
 
 /// Writes for one holding of one session. Cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
-    db: Db,
-    log: EventLog,
-    ambient: Ambient,
-    organization: OrganizationId,
-    session: SessionId,
+    pub(super) db: Db,
+    pub(super) log: EventLog,
+    pub(super) ambient: Ambient,
+    pub(super) organization: OrganizationId,
+    pub(super) session: SessionId,
     fence: Fence,
 }
 
@@ -45,20 +45,33 @@ impl Recorder {
 
     /// Records a new state and tells it.
     pub async fn state(&self, state: State) -> Result<Written> {
-        self.changed(state, None, None).await
+        self.changed(state, None, None, None).await
     }
 
     /// Records that an account was attached, and the new state.
     pub async fn paired(&self, account: &Account, state: State) -> Result<Written> {
-        self.changed(state, Some(Some(account)), None).await
+        self.changed(state, Some(Some(account)), None, None).await
+    }
+
+    /// The same when a phone has just accepted, which is told.
+    pub async fn accepted(&self, accepted: AuthCode, state: State) -> Result<Written> {
+        let AuthCode::Accepted { account, .. } = &accepted else { return self.state(state).await };
+        let account = account.clone();
+        self.changed(state, Some(Some(&account)), None, Some(Payload::AuthCode(accepted))).await
     }
 
     /// Records an ending: the session is not tried again until a caller wants it. `unlink` forgets the account too.
     pub async fn ended(&self, state: State, unlink: bool) -> Result<Written> {
-        self.changed(state, unlink.then_some(None), Some(Desired::Stopped)).await
+        self.changed(state, unlink.then_some(None), Some(Desired::Stopped), None).await
     }
 
-    async fn changed(&self, state: State, account: Option<Option<&Account>>, desired: Option<Desired>) -> Result<Written> {
+    async fn changed(
+        &self,
+        state: State,
+        account: Option<Option<&Account>>,
+        desired: Option<Desired>,
+        more: Option<Payload>,
+    ) -> Result<Written> {
         let now = self.ambient.now();
         let mut recording = self.log.begin().await?;
         if !recording.tx.set_state(&self.session, Some(self.fence), &state, now).await? {
@@ -79,9 +92,20 @@ impl Recorder {
         if let Some(desired) = desired {
             recording.tx.set_desired(&self.organization, &self.session, desired, false, now).await?;
         }
+        if let Some(more) = more {
+            recording.tell(&self.organization, &self.session, more);
+        }
         recording.tell(&self.organization, &self.session, Payload::SessionStatus(state));
         recording.commit().await?;
         Ok(Written::Yes)
+    }
+
+    /// Tells how the session fares, when that is news.
+    pub async fn health(&self, told: Option<Health>) -> Result<()> {
+        match told {
+            Some(health) => self.log.record(&self.organization, &self.session, Payload::SessionHealth(health)).await,
+            None => Ok(()),
+        }
     }
 
     /// Tells a QR code.
@@ -98,61 +122,11 @@ impl Recorder {
         })
     }
 
-    /// Stores received messages with their events, each once however often it comes.
-    pub async fn received(&self, messages: &[Inbound]) -> Result<()> {
-        let ignore = self.ignored(messages).await?;
-        let wanted: Vec<_> = messages.iter().filter(|inbound| !ignore.covers(&inbound.chat_jid)).collect();
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let mut recording = self.log.begin().await?;
-        for inbound in wanted {
-            if recording.tx.insert_message(&self.message(inbound)).await? {
-                let payload = Box::new(payload(inbound));
-                let payload = if inbound.from_me { Payload::MessageFromMe(payload) } else { Payload::Message(payload) };
-                recording.tell(&self.organization, &self.session, payload);
-            }
-        }
-        recording.commit().await
-    }
-
-    /// The session's filters as they are now. Nothing is asked for chats with one person, which none covers.
-    async fn ignored(&self, messages: &[Inbound]) -> Result<Ignore> {
-        if !messages.iter().any(|inbound| Ignore::ALL.covers(&inbound.chat_jid)) {
-            return Ok(Ignore::default());
-        }
-        Ok(self.db.session_by_id(&self.session).await?.map(|row| row.settings.ignore).unwrap_or_default())
-    }
-
     /// Records what a receipt or an answer says about messages that were sent from here.
     pub async fn receipt(&self, receipt: &Receipt) -> Result<()> {
         let mut recording = self.log.begin().await?;
         advance(&mut recording, &self.organization, &self.session, receipt).await?;
         recording.commit().await
-    }
-
-    fn message(&self, inbound: &Inbound) -> Message {
-        let direction = if inbound.from_me { Direction::Out } else { Direction::In };
-        Message {
-            id: self.ambient.ulid(),
-            session: self.session.clone(),
-            organization: self.organization.clone(),
-            wa_message_id: inbound.wa_message_id.clone(),
-            chat_jid: inbound.chat_jid.clone(),
-            sender_jid: inbound.sender_jid.clone(),
-            sender_lid: inbound.sender_lid.clone(),
-            sender_name: inbound.push_name.clone(),
-            direction,
-            from_me: inbound.from_me,
-            kind: inbound.kind.to_owned(),
-            body: inbound.body.clone(),
-            status: None,
-            error: None,
-            idempotency_key: None,
-            idempotency_hash: None,
-            timestamp: inbound.timestamp,
-            created_at: self.ambient.now(),
-        }
     }
 }
 
@@ -173,13 +147,21 @@ pub async fn advance(
             None => chats.push((message.chat_jid, vec![message.wa_message_id])),
         }
     }
+    let sender = match sender_jid {
+        Some(jid) if !chats.is_empty() => Some(person(recording, session, jid).await?),
+        _ => None,
+    };
     for (chat_jid, message_ids) in chats {
+        let chat = match ChatKind::of(&chat_jid) {
+            ChatKind::Dm => person(recording, session, &chat_jid).await?,
+            _ => Who::new(chat_jid),
+        };
         let payload = MessageStatusPayload {
-            chat: Who::new(chat_jid),
+            chat,
             message_ids,
             status: *status,
             timestamp: *timestamp,
-            sender: sender_jid.clone().map(Who::new),
+            sender: sender.clone(),
             error: error.clone(),
         };
         recording.tell(organization, session, Payload::MessageStatus(payload));
@@ -187,18 +169,8 @@ pub async fn advance(
     Ok(())
 }
 
-fn payload(inbound: &Inbound) -> MessagePayload {
-    let mut sender = Who::new(&inbound.sender_jid);
-    sender.lid = sender.lid.or_else(|| inbound.sender_lid.clone());
-    MessagePayload {
-        wa_message_id: inbound.wa_message_id.clone(),
-        chat: Who::new(&inbound.chat_jid),
-        from_me: inbound.from_me,
-        kind: inbound.kind.to_owned(),
-        body: inbound.body.clone(),
-        sender: Some(sender),
-        push_name: inbound.push_name.clone(),
-        timestamp: inbound.timestamp,
-        ..MessagePayload::default()
-    }
+/// A person under all addresses that are known.
+async fn person(recording: &mut Recording, session: &SessionId, jid: &str) -> Result<Who> {
+    let known = recording.tx.identity(session, jid).await?;
+    Ok(known.map_or_else(|| Who::new(jid), |it| Who { jid: it.address(), lid: it.lid, phone: it.phone }))
 }

@@ -50,6 +50,10 @@ impl Tx {
             let (directory, learned) = self.look(session, seen, now).await?;
             let ids = self.store(session, &directory).await?;
             merged.extend(directory.merged());
+            // Chats and messages are kept by address.
+            for (from, to) in learned.iter().flat_map(|one| &one.moved) {
+                self.move_address(session, from, to).await?;
+            }
             all.extend(learned.into_iter().map(|one| {
                 let id = directory.current(one.id);
                 Learned { id: ids.get(&id).copied().unwrap_or(id), ..one }

@@ -2,14 +2,24 @@
 
 use crate::domain::clock::Time;
 use crate::domain::ids::{OrganizationId, SessionId};
-use crate::domain::message::{Direction, Message, MessageStatus};
+use crate::domain::message::{Direction, Marks, Message, MessageStatus};
 use crate::error::{Error, Result};
-use crate::store::{Arg, Db, Row, Tx, args, one_of};
+use crate::store::{Arg, Db, Row, Tx, args, list, one_of};
 
 macro_rules! columns {
     () => {
         "id, session_id, organization_id, wa_message_id, chat_jid, sender_jid, sender_lid, sender_name, direction, from_me, kind, body, \
-         status, error, idempotency_key, idempotency_hash, timestamp, created_at"
+         status, error, idempotency_key, idempotency_hash, timestamp, created_at, content, edited_at, deleted_at, starred, sent_at, \
+         delivered_at, read_at, played_at, failed_at"
+    };
+}
+pub(super) use columns as message_columns;
+
+/// What [`Tx::insert_message`] writes.
+macro_rules! written {
+    () => {
+        "id, session_id, organization_id, wa_message_id, chat_jid, sender_jid, sender_lid, sender_name, direction, from_me, kind, body, \
+         status, error, idempotency_key, idempotency_hash, timestamp, created_at, content, starred, status_at"
     };
 }
 
@@ -22,7 +32,9 @@ const STATUSES: [MessageStatus; 6] = [
     MessageStatus::Failed,
 ];
 
-fn read(row: &Row) -> Result<Message> {
+pub(super) fn read(row: &Row) -> Result<Message> {
+    let content: Option<String> = row.get(18)?;
+    let content = content.map(|json| serde_json::from_str(&json)).transpose().map_err(Error::internal)?.unwrap_or_default();
     let status: Option<String> = row.get(12)?;
     let status = match status {
         None => None,
@@ -50,6 +62,17 @@ fn read(row: &Row) -> Result<Message> {
         idempotency_hash: row.get(15)?,
         timestamp: row.get(16)?,
         created_at: row.get(17)?,
+        content,
+        marks: Marks {
+            edited_at: row.get(19)?,
+            deleted_at: row.get(20)?,
+            starred: row.get(21)?,
+            sent_at: row.get(22)?,
+            delivered_at: row.get(23)?,
+            read_at: row.get(24)?,
+            played_at: row.get(25)?,
+            failed_at: row.get(26)?,
+        },
     })
 }
 
@@ -60,39 +83,68 @@ const BY_IDEMPOTENCY_KEY: &str =
     concat!("SELECT ", columns!(), " FROM messages WHERE organization_id = $1 AND idempotency_key = $2");
 
 impl Tx {
-    /// Stores a message. False when the session has it already: the same WhatsApp id from the same sender in the same chat.
+    /// Stores a message and brings its chat up to date. False when the session has it already: the same WhatsApp id from the same sender
+    /// in the same chat.
     ///
     /// # Errors
     /// `Conflict` when the organization has used its idempotency key before.
     pub async fn insert_message(&mut self, message: &Message) -> Result<bool> {
-        let sql = concat!(
-            "INSERT INTO messages (",
-            columns!(),
-            ", status_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
-             ON CONFLICT (session_id, chat_jid, sender_jid, wa_message_id) DO NOTHING"
-        );
-        let args = args![
-            &message.id,
-            &message.session,
-            &message.organization,
-            &message.wa_message_id,
-            &message.chat_jid,
-            &message.sender_jid,
-            &message.sender_lid,
-            &message.sender_name,
-            message.direction.word(),
-            message.from_me,
-            &message.kind,
-            &message.body,
-            message.status.map(MessageStatus::word),
-            &message.error,
-            &message.idempotency_key,
-            &message.idempotency_hash,
-            message.timestamp,
-            message.created_at,
-            message.status.map(|_| message.created_at),
-        ];
-        Ok(self.execute(sql, args).await? > 0)
+        let stored = self.insert_messages(std::slice::from_ref(message)).await?;
+        if stored.is_empty() {
+            return Ok(false);
+        }
+        let received = message.direction == Direction::In;
+        self.touch_chat(&message.session, &message.chat_jid, message.timestamp, i64::from(received), message.created_at).await?;
+        if let Some(end) = message.content.poll.as_ref().and_then(|poll| poll.end_at) {
+            self.await_poll_end(&message.id, end).await?;
+        }
+        Ok(true)
+    }
+
+    /// Stores messages as they are, without their chats, and gives the ids here of those that were new.
+    pub async fn insert_messages(&mut self, messages: &[Message]) -> Result<Vec<String>> {
+        const WIDTH: usize = 21;
+        let mut new = Vec::new();
+        for messages in messages.chunks(40) {
+            let contents: Vec<Option<String>> = messages.iter().map(|message| message.content.to_json()).collect();
+            let mut args = Vec::with_capacity(messages.len() * WIDTH);
+            for (message, content) in messages.iter().zip(&contents) {
+                args.extend(args![
+                    &message.id,
+                    &message.session,
+                    &message.organization,
+                    &message.wa_message_id,
+                    &message.chat_jid,
+                    &message.sender_jid,
+                    &message.sender_lid,
+                    &message.sender_name,
+                    message.direction.word(),
+                    message.from_me,
+                    &message.kind,
+                    &message.body,
+                    message.status.map(MessageStatus::word),
+                    &message.error,
+                    &message.idempotency_key,
+                    &message.idempotency_hash,
+                    message.timestamp,
+                    message.created_at,
+                    content,
+                    message.marks.starred,
+                    message.status.map(|_| message.created_at),
+                ]);
+            }
+            let rows: Vec<String> = (0..messages.len()).map(|row| format!("({})", list(row * WIDTH + 1, WIDTH))).collect();
+            let sql = format!(
+                "INSERT INTO messages ({}) VALUES {}
+                 ON CONFLICT (session_id, chat_jid, sender_jid, wa_message_id) DO NOTHING RETURNING id",
+                written!(),
+                rows.join(", ")
+            );
+            for row in self.rows_built(sql, &args).await? {
+                new.push(row.get(0)?);
+            }
+        }
+        Ok(new)
     }
 
     /// Records news of messages that were sent from here, and gives those that it changed, as they are then. News that is older than
@@ -114,8 +166,17 @@ impl Tx {
             let mut args = args![session, status.word(), error, now].to_vec();
             let ids = one_of(&mut args, wa_ids.iter().map(Arg::from));
             let from = one_of(&mut args, from.iter().map(|old| Arg::from(old.word())));
+            let step = match status {
+                MessageStatus::Pending => "status_at",
+                MessageStatus::Sent => "sent_at",
+                MessageStatus::Delivered => "delivered_at",
+                MessageStatus::Read => "read_at",
+                MessageStatus::Played => "played_at",
+                MessageStatus::Failed => "failed_at",
+            };
+            let step = if step == "status_at" { String::new() } else { format!(", {step} = $4") };
             let sql = format!(
-                "UPDATE messages SET status = $2, error = $3, status_at = $4
+                "UPDATE messages SET status = $2, error = $3, status_at = $4{step}
                  WHERE session_id = $1 AND wa_message_id IN ({ids}) AND status IN ({from}) RETURNING {}",
                 columns!()
             );

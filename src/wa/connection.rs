@@ -7,28 +7,29 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
+use wacore::types::events::Subscription;
 use waproto::whatsapp as wa;
-use wacore::types::events::{Event, EventHandler, EventInterest, EventKind, InboundMessage, Subscription};
 use whatsapp_rust::client::Client;
 use whatsapp_rust::pair_code::{PairCodeOptions, PairCodeRejection};
 use whatsapp_rust::send::SendOptions;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::transport::TokioWebSocketTransportFactory;
-use whatsapp_rust::{InboundDurabilityHook, TokioRuntime};
+use whatsapp_rust::TokioRuntime;
 
 use super::device::DeviceStore;
 use super::endpoint::{Endpoint, Mismatch};
 use super::failure::Unsent;
 use super::http::Http;
-use super::normalize::{self, Inbound, Origin};
+use super::normalize::{self, Act, HistoryNotice, Inbound, News, Origin};
+use super::outgoing;
 use super::queries::Queries;
-use super::outgoing::{Operation, Target};
-use super::{outgoing, passkey};
+use super::outgoing::{Ballot, Operation, Target};
+use super::tap::{Hook, Mailbox, Tap};
 use crate::domain::clock::Time;
+use crate::domain::event::AuthCode;
 use crate::domain::jid::Address;
 use crate::domain::message::{MessageStatus, Receipt};
 use crate::domain::outbox::Draft;
@@ -36,7 +37,7 @@ use crate::domain::session::Account;
 
 /// How many signals may wait for the session's actor. Beyond that receipts are dropped (WhatsApp repeats none of them) and counted in
 /// the log; messages are never among them, they take the way of [`Commit`].
-const SIGNALS: usize = 4096;
+pub(super) const SIGNALS: usize = 4096;
 
 /// How long the library may take to disconnect or to log out before it is cut.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
@@ -74,7 +75,7 @@ pub enum Signal {
     /// The passkey step failed.
     PasskeyFailed,
     /// The phone has accepted; the device reconnects once.
-    Paired(Account),
+    Paired(AuthCode),
     /// Connected and ready.
     Online,
     /// The connection was lost; the library makes it anew.
@@ -100,6 +101,10 @@ pub enum Signal {
     Stored(Vec<Inbound>),
     /// Messages that do not take the way of [`Commit`]: channels' and those recovered from the phone.
     Messages(Vec<Inbound>),
+    /// Something else happened; [`Connection::news`] has it.
+    News,
+    /// A part of the phone's history has come.
+    History(HistoryNotice),
     /// A message that could not be decrypted; the library asks for it again.
     Undecryptable {
         /// WhatsApp's id.
@@ -168,6 +173,7 @@ pub enum CodeError {
 pub struct Connection {
     sender: Sender,
     run: AbortOnDropHandle<()>,
+    news: Mailbox,
     _subscription: Subscription,
 }
 
@@ -179,7 +185,7 @@ pub struct Sender {
     queries: Queries,
 }
 
-type Waiters = Arc<Mutex<HashMap<String, oneshot::Sender<Ack>>>>;
+pub(super) type Waiters = Arc<Mutex<HashMap<String, oneshot::Sender<Ack>>>>;
 
 impl Connection {
     /// Builds a client on the session's stored state and starts it. Its signals come through the receiver until it ends.
@@ -203,7 +209,6 @@ impl Connection {
             .with_transport_factory(transport)
             .with_http_client(Http::new(endpoint).map_err(OpenError::Http)?)
             .with_inbound_durability_hook(Hook { commit, signals: signals.clone() })
-            .with_skip_history_sync(true)
             .with_wanted_pre_key_count(if endpoint.is_sandbox() { PRE_KEYS.1 } else { PRE_KEYS.0 })
             .with_background_saver_interval(Duration::from_secs(5));
         if let Some(version) = endpoint.version() {
@@ -211,10 +216,12 @@ impl Connection {
         }
         let client = Box::pin(builder.build()).await?.into_client();
         let waiters = Waiters::default();
-        let subscription = client.subscribe(Tap::interest(), Arc::new(Tap { signals, waiters: waiters.clone() }));
+        let news = Mailbox::default();
+        let tap = Tap { signals, waiters: waiters.clone(), news: news.clone() };
+        let subscription = client.subscribe(Tap::interest(), Arc::new(tap));
         let running = client.clone();
         let run = AbortOnDropHandle::new(tokio::spawn(async move { Box::pin(running.run()).await }));
-        Ok((Self { sender: Sender { client, waiters, queries: Queries::default() }, run, _subscription: subscription }, receiver))
+        Ok((Self { sender: Sender { client, waiters, queries: Queries::default() }, run, news, _subscription: subscription }, receiver))
     }
 
     /// The part that sends.
@@ -236,6 +243,11 @@ impl Connection {
         let manager = self.sender.client.persistence_manager();
         let device = manager.get_device_arc().await.read().await.to_serializable();
         Ok(manager.backend().save(&device).await?)
+    }
+
+    /// Takes some of what happened, oldest first; empty when there is nothing more.
+    pub fn news(&self) -> Vec<News> {
+        self.news.take()
     }
 
     /// When the last frame came in; `None` before the first.
@@ -313,6 +325,19 @@ impl Sender {
         self.send_message(&target.chat, wa_message_id, outgoing::operation(target, operation, now), limit).await
     }
 
+    /// Votes in a poll; otherwise like [`Sender::operate`].
+    pub async fn vote(
+        &self,
+        poll: &Target,
+        ballot: &Ballot,
+        wa_message_id: &str,
+        now: Time,
+        limit: Duration,
+    ) -> Result<Option<Ack>, Unsent> {
+        let vote = outgoing::vote(poll, ballot, now).map_err(|e| Unsent::Refused(e.into()))?;
+        self.send_message(&poll.chat, wa_message_id, vote, limit).await
+    }
+
     /// Marks a message with a star, or takes the star away, on all of the account's devices.
     pub async fn star(&self, target: &Target, starred: bool) -> anyhow::Result<()> {
         let chat = outgoing::jid(&target.chat);
@@ -361,7 +386,8 @@ impl Sender {
 
     /// Tells the senders of these messages that they have been read.
     pub async fn mark_read(&self, messages: &[Inbound]) -> anyhow::Result<()> {
-        for message in messages.iter().filter(|m| !m.from_me) {
+        let messages = messages.iter().filter(|m| !m.from_me && matches!(m.act, Act::Message { .. }));
+        for message in messages {
             let Origin { chat, sender } = &message.origin;
             self.client.mark_as_read(chat, sender.as_ref(), &[&message.wa_message_id]).await?;
         }
@@ -395,106 +421,5 @@ struct Forget {
 impl Drop for Forget {
     fn drop(&mut self) {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
-    }
-}
-
-/// The library's durability hook: commit, then acknowledge.
-struct Hook {
-    commit: Commit,
-    signals: mpsc::Sender<Signal>,
-}
-
-#[async_trait]
-impl InboundDurabilityHook for Hook {
-    async fn on_messages(&self, _client: Arc<Client>, batch: &[InboundMessage]) -> anyhow::Result<()> {
-        let messages: Vec<Inbound> = batch.iter().filter_map(normalize::inbound).collect();
-        if messages.is_empty() {
-            return Ok(());
-        }
-        (self.commit)(messages.clone()).await?;
-        // Read receipts are a courtesy: when the actor is that far behind, this one is left out.
-        let _ = self.signals.try_send(Signal::Stored(messages));
-        Ok(())
-    }
-}
-
-/// Takes the library's events, on the library's own tasks, and passes them on without waiting.
-struct Tap {
-    signals: mpsc::Sender<Signal>,
-    waiters: Waiters,
-}
-
-impl Tap {
-    fn interest() -> EventInterest {
-        EventInterest::of(&[
-            EventKind::Connected,
-            EventKind::Disconnected,
-            EventKind::PairSuccess,
-            EventKind::LoggedOut,
-            EventKind::PairingQrCode,
-            EventKind::PairingQrCodesExhausted,
-            EventKind::PairingCodeRefresh,
-            EventKind::PairPasskeyRequest,
-            EventKind::PairPasskeyConfirmation,
-            EventKind::PairPasskeyError,
-            EventKind::ClientOutdated,
-            EventKind::Messages,
-            EventKind::Receipt,
-            EventKind::ServerAck,
-            EventKind::StreamReplaced,
-            EventKind::TemporaryBan,
-            EventKind::ConnectFailure,
-            EventKind::UndecryptableMessage,
-        ])
-    }
-
-    fn signal(&self, event: &Event) -> Option<Signal> {
-        Some(match event {
-            Event::Connected(_) => Signal::Online,
-            Event::Disconnected(_) => Signal::Offline,
-            Event::PairSuccess(paired) => Signal::Paired(normalize::account(&paired.id, Some(&paired.lid))),
-            Event::LoggedOut(_) => Signal::LoggedOut,
-            Event::PairingQrCode(qr) => Signal::Qr { code: qr.code.clone(), ttl: qr.timeout },
-            Event::PairingQrCodesExhausted(_) => Signal::QrExhausted,
-            Event::PairingCodeRefresh(_) => Signal::CodeExpired,
-            Event::PairPasskeyRequest(_) | Event::PairPasskeyConfirmation(_) | Event::PairPasskeyError(_) => {
-                passkey::signal(event)?
-            }
-            Event::ClientOutdated(_) => Signal::Outdated,
-            Event::StreamReplaced(_) => Signal::Replaced,
-            Event::TemporaryBan(ban) => Signal::Banned { ttl: ban.expire.to_std().unwrap_or_default() },
-            Event::ConnectFailure(failure) if !failure.reason.should_reconnect() => {
-                Signal::Refused(format!("{:?}", failure.reason))
-            }
-            Event::Receipt(receipt) => Signal::Receipt(normalize::receipt(receipt)?),
-            Event::Messages(batch) if !batch.hook_committed => {
-                let messages: Vec<_> = batch.iter().filter_map(normalize::inbound).collect();
-                (!messages.is_empty()).then_some(Signal::Messages(messages))?
-            }
-            Event::UndecryptableMessage(it) => Signal::Undecryptable { wa_message_id: it.info.id.clone() },
-            Event::ServerAck(ack) if ack.class.as_deref() == Some("message") => {
-                let ack = Ack {
-                    wa_message_id: ack.id.clone(),
-                    error: ack.error.clone(),
-                    at: ack.timestamp.map(|t| Time(t.timestamp_millis())),
-                };
-                let waiter = self.waiters.lock().unwrap_or_else(PoisonError::into_inner).remove(&ack.wa_message_id);
-                // The caller that waits records the answer; only when there is none any more does the actor.
-                match waiter.map(|w| w.send(ack.clone())) {
-                    Some(Ok(())) => return None,
-                    Some(Err(_)) | None => Signal::Ack(ack),
-                }
-            }
-            _ => return None,
-        })
-    }
-}
-
-impl EventHandler for Tap {
-    fn handle_event(&self, event: Arc<Event>) {
-        let Some(signal) = self.signal(&event) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.signals.try_send(signal) {
-            tracing::warn!(limit = SIGNALS, "more signals than the session's actor can take; one was dropped");
-        }
     }
 }

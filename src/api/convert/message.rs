@@ -2,7 +2,8 @@
 
 use tonic::Response;
 
-use super::{accepted, time, timestamp};
+use super::{accepted, content, time, timestamp};
+use crate::domain::chat::{Reaction, Vote, tally};
 use crate::domain::message::{Direction, Message, MessageStatus};
 use crate::domain::outbox::{Item, OutboxState};
 use crate::domain::outgoing::{FileSource, NewCard, Outgoing};
@@ -25,18 +26,71 @@ pub fn message(it: &Message) -> pb::Message {
         direction: direction.into(),
         r#type: it.kind.clone(),
         body: it.body.clone(),
-        has_media: has_media(&it.kind),
-        media: None,
+        has_media: has_media(&it.kind) || it.content.media.is_some(),
+        media: it.content.media.as_ref().map(content::media),
         sender_jid: Some(it.sender_jid.clone()),
         sender_lid: it.sender_lid.clone(),
         sender_name: it.sender_name.clone(),
         status: it.status.map(|s| status(s).into()),
         error: it.error.clone(),
-        edited: false,
-        deleted: false,
+        edited: it.marks.edited_at.is_some(),
+        deleted: it.marks.deleted_at.is_some(),
         timestamp: Some(timestamp(it.timestamp)),
         created_at: Some(timestamp(it.created_at)),
         delivery: None,
+        ack_level: it.status.map(ack_level),
+        quoted_message_id: it.content.quote.as_ref().map(|quote| quote.wa_message_id.clone()),
+        mentions: it.content.mentions.iter().map(|mention| mention.jid.clone()).collect(),
+        mention_names: names(it),
+        location: it.content.location.as_ref().map(content::location),
+        contacts: it.content.contacts.iter().map(content::contact).collect(),
+        poll: it.content.poll.as_ref().map(content::poll),
+        poll_results: Vec::new(),
+        reactions: Vec::new(),
+        view_once: it.content.view_once.then_some(true),
+        forwarded: (it.content.forwarded > 0).then(|| i64::from(it.content.forwarded)),
+        ephemeral_seconds: it.content.ephemeral.map(i64::from),
+        starred: it.marks.starred,
+        edited_at: it.marks.edited_at.map(timestamp),
+        deleted_at: it.marks.deleted_at.map(timestamp),
+        sent_at: it.marks.sent_at.map(timestamp),
+        delivered_at: it.marks.delivered_at.map(timestamp),
+        read_at: it.marks.read_at.map(timestamp),
+        played_at: it.marks.played_at.map(timestamp),
+        failed_at: it.marks.failed_at.map(timestamp),
+    }
+}
+
+/// A stored message with how people reacted to it and, for a poll, what was voted.
+pub fn told(it: &Message, reactions: &[Reaction], votes: &[Vote]) -> pb::Message {
+    let reactions = reactions.iter().map(|one| pb::MessageReaction {
+        sender_jid: one.sender_jid.clone(),
+        from_me: one.from_me,
+        emoji: one.emoji.clone(),
+        timestamp: Some(timestamp(one.timestamp)),
+    });
+    let answers = it.content.poll.as_ref().map(|poll| tally(poll, votes)).unwrap_or_default();
+    let voters = |option: &String| {
+        let all = votes.iter().filter(|vote| vote.selected.contains(option));
+        all.map(|vote| vote.sender_jid.clone()).collect()
+    };
+    let answers = answers.into_iter().map(|(option, count)| pb::PollAnswer { voters: voters(&option), option, count });
+    pb::Message { reactions: reactions.collect(), poll_results: answers.collect(), ..message(it) }
+}
+
+fn names(it: &Message) -> std::collections::BTreeMap<String, String> {
+    let mentions = it.content.mentions.iter();
+    mentions.filter_map(|mention| Some((mention.jid.clone(), mention.push_name.clone()?))).collect()
+}
+
+fn ack_level(it: MessageStatus) -> i64 {
+    match it {
+        MessageStatus::Pending => 0,
+        MessageStatus::Sent => 1,
+        MessageStatus::Delivered => 2,
+        MessageStatus::Read => 3,
+        MessageStatus::Played => 4,
+        MessageStatus::Failed => -1,
     }
 }
 

@@ -155,7 +155,7 @@ fn poll_recap(it: PollRecap) -> pb::PollRecapPayload {
         selectable_count: i64::from(it.selectable),
         end_time: Some(timestamp(it.end_at)),
         hide_votes: it.hide_votes,
-        total_votes: i64::try_from(it.voters.len()).unwrap_or(i64::MAX),
+        total_votes: it.total,
         voters: it
             .voters
             .into_iter()
@@ -234,7 +234,6 @@ fn chat(it: ChatChange) -> pb::ChatUpdatePayload {
         ephemeral_seconds: it.ephemeral.map(i64::from),
         message_id: it.message_id,
         label_id: it.label_id,
-        previous_jid: it.previous_jid,
     }
 }
 

@@ -1,36 +1,39 @@
 //! The library's events as our values. Pure: nothing here waits, stores or asks the clock.
 
-use wacore::proto_helpers::MessageExt;
+mod act;
+mod content;
+mod history;
+mod news;
+
 use wacore::types::events::{self, InboundMessage};
-use wacore::types::message::MessageSource;
+use wacore::types::message::{MessageInfo, MessageSource};
 use wacore::types::presence::ReceiptType;
 use wacore_binary::{Jid, JidExt, Server};
-use waproto::whatsapp as wa;
 
+pub use self::act::{Act, Sealed, Target};
+pub use self::history::{Conversation, HistoryNotice, Part, Past, Rest, notice, read as read_history};
+pub use self::news::{Change, ChatState, FOR_EVER, News, several};
 use crate::domain::clock::Time;
 use crate::domain::message::{MessageStatus, Receipt};
+use crate::domain::payload::Who;
 use crate::domain::session::Account;
 
-/// A received message, or one that another device of the same account sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What somebody did in a chat: received, or done on another device of the same account.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Inbound {
     /// WhatsApp's id.
     pub wa_message_id: String,
-    /// The chat in canonical form: by number when it is known.
-    pub chat_jid: String,
-    /// The sender in canonical form.
-    pub sender_jid: String,
-    /// The sender's LID, when it is known.
-    pub sender_lid: Option<String>,
-    /// Whether the session's own account sent it.
+    /// The chat: by number when that is known.
+    pub chat: Who,
+    /// Who did it.
+    pub sender: Who,
+    /// Whether the session's own account did it.
     pub from_me: bool,
-    /// `text`, or the word for what else it is.
-    pub kind: &'static str,
-    /// Text or caption.
-    pub body: Option<String>,
+    /// What was done.
+    pub act: Act,
     /// The name that the sender shows.
     pub push_name: Option<String>,
-    /// When it was sent.
+    /// When it was done.
     pub timestamp: Time,
     /// Chat and sender as WhatsApp named them, for receipts.
     pub origin: Origin,
@@ -47,34 +50,55 @@ pub struct Origin {
 
 /// A received message as ours; `None` for what the protocol sends for its own purposes (keys, history notices).
 pub fn inbound(message: &InboundMessage) -> Option<Inbound> {
-    let info = &message.info;
-    if info.category == wacore::types::message::MessageCategory::Peer {
+    if message.info.category == wacore::types::message::MessageCategory::Peer {
         return None;
     }
-    let base = message.message.get_base_message();
-    let (kind, body) = content(base)?;
-    let source = &info.source;
-    let from_me = source.is_from_me;
-    let chat_alt = if from_me { source.recipient_alt.as_ref() } else { source.sender_alt.as_ref() };
-    let chat_jid = match source.chat.server {
-        Server::Pn | Server::Lid => canonical(&source.chat, chat_alt),
-        _ => plain(&source.chat),
+    Some(told(&message.info, content::act(&message.message)?))
+}
+
+/// A message that WhatsApp shows on the phone only; `None` for what nobody is to see.
+pub fn unavailable(message: &events::UndecryptableMessage) -> Option<Inbound> {
+    if message.decrypt_fail_mode == events::DecryptFailMode::Hide {
+        return None;
+    }
+    let content = crate::domain::content::Content {
+        view_once: message.unavailable_type == events::UnavailableType::ViewOnce,
+        ..crate::domain::content::Content::default()
     };
-    Some(Inbound {
+    Some(told(&message.info, Act::Message { kind: "unavailable", body: None, content }))
+}
+
+fn told(info: &MessageInfo, act: Act) -> Inbound {
+    let source = &info.source;
+    Inbound {
         wa_message_id: info.id.clone(),
-        chat_jid,
-        sender_jid: canonical(&source.sender, source.sender_alt.as_ref()),
-        sender_lid: lid_of(source),
-        from_me,
-        kind,
-        body,
+        chat: chat_of(source),
+        sender: who(&source.sender, source.sender_alt.as_ref()),
+        from_me: source.is_from_me,
+        act,
         push_name: Some(info.push_name.clone()).filter(|name| !name.is_empty()),
         timestamp: Time(info.timestamp.timestamp_millis()),
         origin: Origin {
             chat: source.chat.to_non_ad(),
             sender: (source.is_group || source.chat.is_status_broadcast()).then(|| source.sender.clone()),
         },
-    })
+    }
+}
+
+fn chat_of(source: &MessageSource) -> Who {
+    let alt = if source.is_from_me { source.recipient_alt.as_ref() } else { source.sender_alt.as_ref() };
+    match source.chat.server {
+        Server::Pn | Server::Lid => who(&source.chat, alt),
+        _ => Who::new(plain(&source.chat)),
+    }
+}
+
+/// A person by one address and, where WhatsApp tells it, the other one.
+fn who(jid: &Jid, alt: Option<&Jid>) -> Who {
+    let all = [Some(jid), alt];
+    let by = |server| all.into_iter().flatten().find(|jid| jid.server == server);
+    let (lid, phone) = (by(Server::Lid).map(plain), by(Server::Pn));
+    Who { jid: plain(phone.unwrap_or(jid)), lid, phone: phone.map(|jid| jid.user.to_string()) }
 }
 
 /// What a receipt says about messages that were sent from here; `None` when it says nothing about them.
@@ -91,7 +115,7 @@ pub fn receipt(receipt: &events::Receipt) -> Option<Receipt> {
         return None;
     }
     Some(Receipt {
-        sender_jid: Some(canonical(&receipt.source.sender, receipt.source.sender_alt.as_ref())),
+        sender_jid: Some(who(&receipt.source.sender, receipt.source.sender_alt.as_ref()).jid),
         message_ids: receipt.message_ids.iter().map(ToString::to_string).collect(),
         status,
         error: None,
@@ -104,61 +128,9 @@ pub fn account(pn: &Jid, lid: Option<&Jid>) -> Account {
     Account { phone_number: pn.user.to_string(), wa_jid: plain(pn), wa_lid: lid.map(plain) }
 }
 
-/// The one form in which an address is told: without its device part, and by number when `jid` or `alt` has one.
-fn canonical(jid: &Jid, alt: Option<&Jid>) -> String {
-    match (jid.server, alt) {
-        (Server::Lid, Some(alt)) if alt.server == Server::Pn => plain(alt),
-        _ => plain(jid),
-    }
-}
-
 fn plain(jid: &Jid) -> String {
     jid.to_non_ad().to_string()
 }
 
-fn lid_of(source: &MessageSource) -> Option<String> {
-    [Some(&source.sender), source.sender_alt.as_ref()].into_iter().flatten().find(|jid| jid.server == Server::Lid).map(plain)
-}
-
-/// The word for what a message is, and its text or caption.
-fn content(message: &wa::Message) -> Option<(&'static str, Option<String>)> {
-    if let Some(text) = &message.conversation {
-        return Some(("text", Some(text.clone())));
-    }
-    macro_rules! kinds {
-        ($($field:ident = $kind:literal, $body:expr;)+) => {
-            $(if let Some(found) = message.$field.as_option() {
-                return Some(($kind, ($body)(found)));
-            })+
-        };
-    }
-    kinds! {
-        extended_text_message = "text", |m: &wa::message::ExtendedTextMessage| m.text.clone();
-        image_message = "image", |m: &wa::message::ImageMessage| m.caption.clone();
-        video_message = "video", |m: &wa::message::VideoMessage| m.caption.clone();
-        audio_message = "audio", |_| None;
-        document_message = "document", |m: &wa::message::DocumentMessage| m.caption.clone();
-        sticker_message = "sticker", |_| None;
-        location_message = "location", |m: &wa::message::LocationMessage| m.name.clone();
-        contact_message = "contact", |m: &wa::message::ContactMessage| m.display_name.clone();
-        contacts_array_message = "contact", |m: &wa::message::ContactsArrayMessage| m.display_name.clone();
-        reaction_message = "reaction", |m: &wa::message::ReactionMessage| m.text.clone();
-        poll_creation_message = "poll", |m: &wa::message::PollCreationMessage| m.name.clone();
-        poll_creation_message_v3 = "poll", |m: &wa::message::PollCreationMessage| m.name.clone();
-        poll_update_message = "vote", |_| None;
-    }
-    // Key shares, history notices and the like belong to the protocol; people's edits and revocations come through it too.
-    if let Some(protocol) = message.protocol_message.as_option() {
-        use wa::message::protocol_message::Type;
-        return match protocol.r#type {
-            Some(Type::REVOKE) => Some(("revoked", None)),
-            Some(Type::MESSAGE_EDIT) => Some(("edited", protocol.edited_message.as_option().and_then(|m| content(m)?.1))),
-            _ => None,
-        };
-    }
-    // Group keys travel alone in a message of their own.
-    if message.sender_key_distribution_message.as_option().is_some() {
-        return None;
-    }
-    Some(("unsupported", None))
-}
+#[cfg(test)]
+mod tests;

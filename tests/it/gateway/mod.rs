@@ -3,6 +3,7 @@
 mod api;
 mod guide;
 mod healing;
+mod inbox;
 mod pairing;
 mod people;
 mod story;

@@ -1,11 +1,13 @@
 //! Messages: stored once, advanced forwards only, counted for the sending budgets.
 
-use whatsapp_gateway::domain::message::{Direction, Message, MessageStatus};
+use whatsapp_gateway::domain::content::Content;
+use whatsapp_gateway::domain::message::{Direction, Marks, Message, MessageStatus};
 use whatsapp_gateway::domain::session::Session;
 use whatsapp_gateway::error::Code;
 use whatsapp_gateway::store::Db;
 
 use super::{NOW, later, on_both_engines, organization, stored_session};
+use crate::support::catalogue::content;
 
 on_both_engines!(
     every_field_comes_back,
@@ -31,12 +33,14 @@ pub(super) fn incoming(id: &str, session: &Session) -> Message {
         from_me: false,
         kind: "text".into(),
         body: None,
+        content: Content::default(),
         status: None,
         error: None,
         idempotency_key: None,
         idempotency_hash: None,
         timestamp: NOW,
         created_at: NOW,
+        marks: Marks::default(),
     }
 }
 
@@ -70,6 +74,8 @@ async fn every_field_comes_back(db: Db) {
         idempotency_key: Some("key".into()),
         idempotency_hash: Some("hash".into()),
         timestamp: later(7),
+        content: content(),
+        marks: Marks { starred: true, ..Marks::default() },
         ..outgoing("M1", &session)
     };
     assert!(store(&db, &full).await);
@@ -143,7 +149,17 @@ async fn news_only_moves_forward(db: Db) {
         let message = Message { status: Some(from), error: Some("why".into()), ..outgoing(&format!("M{at}"), &session) };
         store(&db, &message).await;
         let changed = advance(&db, &session, &[&message.wa_message_id], to, None).await;
-        let expected = if from.advances_to(to) { Message { status: Some(to), error: None, ..message.clone() } } else { message };
+        let step = |wanted| (to == wanted).then(|| later(1));
+        let marks = Marks {
+            sent_at: step(Sent),
+            delivered_at: step(Delivered),
+            read_at: step(Read),
+            played_at: step(Played),
+            failed_at: step(Failed),
+            ..Marks::default()
+        };
+        let expected =
+            if from.advances_to(to) { Message { status: Some(to), error: None, marks, ..message.clone() } } else { message };
         let moved = expected.status == Some(to) && from != to;
         assert_eq!(changed, if moved { vec![expected.clone()] } else { vec![] }, "{from:?} to {to:?}");
         assert_eq!(db.message(&session.organization, &session.id, &expected.id).await.unwrap(), Some(expected));

@@ -52,7 +52,8 @@ async fn shape(db: &Db) -> BTreeSet<String> {
         other => panic!("an unexpected column type: {other}"),
     };
     rows.into_iter()
-        .filter(|(table, ..)| table != "_sqlx_migrations")
+        // The search has tables of its own in SQLite and an index in PostgreSQL.
+        .filter(|(table, ..)| table != "_sqlx_migrations" && !table.starts_with("message_texts"))
         .map(|(table, column, type_, null)| format!("{table}.{column} {} {null}", kind(&type_)))
         .collect()
 }

@@ -133,7 +133,6 @@ pub(crate) fn payloads() -> Vec<Payload> {
         ephemeral: Some(1),
         message_id: Some("M".into()),
         label_id: Some("L".into()),
-        previous_jid: Some("77@lid".into()),
     };
     vec![
         Payload::SessionStatus(State { until: Some(NOW), ..State::new(Status::Failed, Reason::Banned, NOW) }),
@@ -176,6 +175,7 @@ pub(crate) fn payloads() -> Vec<Payload> {
             selectable: 1,
             end_at: NOW,
             hide_votes: false,
+            total: 1,
             voters: vec![Voter { jid: NUMBER.into(), name: "Budi".into(), selected: vec!["a".into()] }],
         }),
         Payload::PresenceUpdate(Presence {
