@@ -43,6 +43,7 @@ use crate::proto::sandbox::fault_schedule_service_server::FaultScheduleServiceSe
 use crate::proto::sandbox::fault_service_server::FaultServiceServer;
 use crate::proto::sandbox::media_service_server::MediaServiceServer;
 use crate::proto::sandbox::passkey_service_server::PasskeyServiceServer;
+use crate::proto::sandbox::person_service_server::PersonServiceServer;
 use crate::proto::sandbox::sandbox_service_server::SandboxServiceServer;
 use crate::rest::render::Renderer;
 use crate::rest::serve::{Edge, EdgeService, Limits, serve as serve_edge};
@@ -464,6 +465,7 @@ fn sandbox_services(routes: Routes, control: Control) -> Routes {
     routes
         .add_service(SandboxServiceServer::new(control.clone()))
         .add_service(MediaServiceServer::new(control.clone()))
+        .add_service(PersonServiceServer::new(control.clone()))
         .add_service(PasskeyServiceServer::new(control.clone()))
         .add_service(FaultServiceServer::new(control.clone()))
         .add_service(FaultScheduleServiceServer::new(control))

@@ -17,6 +17,63 @@ pub struct Draft {
     pub view_once: bool,
     /// Seconds after which it disappears; 0 for never.
     pub expires: u32,
+    /// Who gets a status post, by number or address; nobody named means everybody whom the phone has exchanged messages with.
+    pub audience: Vec<String>,
+}
+
+/// The kinds of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// JPEG, PNG, …
+    Image,
+    /// MP4.
+    Video,
+    /// A voice message or other audio.
+    Audio,
+    /// Anything.
+    Document,
+    /// WebP.
+    Sticker,
+}
+
+/// A file to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// What it is shown as.
+    pub kind: FileKind,
+    /// The plain file; a generated sample when empty, which there is for images, stickers, audio and documents.
+    pub bytes: Vec<u8>,
+    /// What is written below it; for images, videos and documents.
+    pub caption: String,
+    /// Its type; found out from the bytes when empty.
+    pub mime_type: String,
+    /// Its name; for documents.
+    pub file_name: String,
+    /// How long it plays, in seconds.
+    pub seconds: u32,
+    /// Whether it is a voice message.
+    pub voice: bool,
+    /// Whether it moves: a video as a GIF, or an animated sticker.
+    pub animated: bool,
+    /// The id of the album that it belongs to.
+    pub album: Option<String>,
+}
+
+impl File {
+    /// A file of this kind with these bytes and nothing else.
+    pub fn new(kind: FileKind, bytes: Vec<u8>) -> Self {
+        Self {
+            kind,
+            bytes,
+            caption: String::new(),
+            mime_type: String::new(),
+            file_name: String::new(),
+            seconds: 0,
+            voice: false,
+            animated: false,
+            album: None,
+        }
+    }
 }
 
 /// What a message says.
@@ -24,6 +81,15 @@ pub struct Draft {
 pub enum Content {
     /// A text.
     Text(String),
+    /// A file.
+    Media(Box<File>),
+    /// The head of an album, to which images and videos are added by its id.
+    Album {
+        /// How many images will come.
+        images: u32,
+        /// How many videos will come.
+        videos: u32,
+    },
     /// A place.
     Location(Location),
     /// Contact cards, at least one.

@@ -21,6 +21,7 @@ use tracing::{error, warn};
 
 use super::Inner;
 use super::keys::{Blob, Secret};
+use super::phone::call::CallState;
 use super::phone::message::Stored;
 use super::server::World;
 use super::server::account::{Account, Bundle, Device, Place};
@@ -199,19 +200,27 @@ impl World {
     fn all_keys(&self) -> Vec<Key> {
         let mut keys: Vec<Key> = self.groups.keys().map(|id| Key::Group(id.clone())).collect();
         keys.extend(self.media.records().keys().map(|path| Key::Media(path.clone())));
-        for (number, account) in &self.accounts {
-            keys.push(Key::Account(number.clone()));
-            keys.extend(account.prekeys.keys().map(|id| Key::OneTime(number.clone(), *id)));
-            keys.extend(account.sessions.keys().map(|address| Key::Session(number.clone(), address.clone())));
-            keys.extend(account.app_state.keys().map(|name| Key::AppState(number.clone(), name.clone())));
-            keys.extend(account.sender_keys.keys().map(|name| Key::Sender(number.clone(), name.clone())));
-            keys.extend(account.distributed.keys().map(|group| Key::Distributed(number.clone(), group.clone())));
-            keys.extend(account.messages.keys().map(|place| Key::Message(number.clone(), *place)));
-            for (id, device) in &account.devices {
-                keys.push(Key::Device(number.clone(), *id));
-                keys.push(Key::Bundle(number.clone(), *id));
-                keys.extend(device.queue.keys().map(|place| Key::Queued(number.clone(), *id, *place)));
-            }
+        for number in self.accounts.keys() {
+            keys.extend(self.account_keys(number));
+        }
+        keys
+    }
+
+    /// The keys of everything that belongs to an account.
+    pub(super) fn account_keys(&self, number: &str) -> Vec<Key> {
+        let Some(account) = self.accounts.get(number) else { return Vec::new() };
+        let mut keys = Vec::new();
+        keys.push(Key::Account(number.to_owned()));
+        keys.extend(account.prekeys.keys().map(|id| Key::OneTime(number.to_owned(), *id)));
+        keys.extend(account.sessions.keys().map(|address| Key::Session(number.to_owned(), address.clone())));
+        keys.extend(account.app_state.keys().map(|name| Key::AppState(number.to_owned(), name.clone())));
+        keys.extend(account.sender_keys.keys().map(|name| Key::Sender(number.to_owned(), name.clone())));
+        keys.extend(account.distributed.keys().map(|group| Key::Distributed(number.to_owned(), group.clone())));
+        keys.extend(account.messages.keys().map(|place| Key::Message(number.to_owned(), *place)));
+        for (id, device) in &account.devices {
+            keys.push(Key::Device(number.to_owned(), *id));
+            keys.push(Key::Bundle(number.to_owned(), *id));
+            keys.extend(device.queue.keys().map(|place| Key::Queued(number.to_owned(), *id, *place)));
         }
         keys
     }
@@ -258,6 +267,10 @@ impl World {
             Key::Account(_) => {
                 let mut account: Account = serde_json::from_value(value)?;
                 account.next_message = 1;
+                // Nobody is left who would stop the ringing.
+                for call in account.calls.iter_mut().filter(|call| call.state == CallState::Ringing) {
+                    call.state = CallState::Ended;
+                }
                 self.insert_account(account);
             }
             Key::Device(number, id) => {

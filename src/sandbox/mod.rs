@@ -62,6 +62,8 @@ use crate::domain::clock::{Ambient, Time};
 use crate::domain::jid::{Address, Kind, phone_digits};
 use crate::error::{Code, Error, Result};
 
+pub use self::people::{PhoneChange, Typing};
+pub use self::phone::call::{Call, CallState};
 pub use self::seen::{Direction, MessageState, PhoneMessage};
 pub use crate::domain::jid::PLACEHOLDER;
 
@@ -130,6 +132,16 @@ pub struct Phone {
     pub push_name: String,
     /// Whether it answers what it receives with a read receipt at once.
     pub auto_read: bool,
+    /// What the account tells about itself.
+    pub about: String,
+    /// The id of its picture.
+    pub picture_id: Option<String>,
+    /// Whether somebody is there: the phone's owner or the user of a linked device.
+    pub online: bool,
+    /// When somebody was last there.
+    pub last_seen: Option<Time>,
+    /// The numbers that it has blocked.
+    pub blocked: Vec<String>,
     /// The linked devices.
     pub devices: Vec<Device>,
 }
@@ -343,6 +355,11 @@ impl World {
             lid: account.jid(0, true).to_string(),
             push_name: account.push_name.clone(),
             auto_read: account.auto_read,
+            about: account.about.0.clone(),
+            picture_id: account.picture.as_ref().map(|picture| picture.id.clone()),
+            online: self.is_there(account),
+            last_seen: i64::try_from(account.last_seen).ok().filter(|at| *at > 0).map(Time::from_secs),
+            blocked: account.blocked.iter().cloned().collect(),
             devices: devices.collect(),
         })
     }
@@ -353,8 +370,9 @@ impl World {
             Kind::Phone => Some(address.user.clone()).filter(|number| self.accounts.contains_key(number)).map(Chat::Person),
             Kind::Lid => self.number_of(&wacore_binary::Jid::lid(address.user.as_str())).map(Chat::Person),
             Kind::Group => Some(address.user.clone()).filter(|id| self.groups.contains_key(id)).map(Chat::Group),
+            Kind::Broadcast if address.user == "status" => Some(Chat::Status(Vec::new())),
             Kind::Newsletter | Kind::Broadcast => {
-                return Err(Error::field(field, "phones write to persons and groups only"));
+                return Err(Error::field(field, "phones write to persons, groups and status@broadcast only"));
             }
         };
         chat.ok_or_else(|| Error::not_found("recipient"))

@@ -1,5 +1,6 @@
 //! The sandbox, driven by the real client library over a real socket.
 
+mod acts;
 mod client;
 mod contacts;
 mod faults;

@@ -4,12 +4,12 @@ use super::timestamp;
 use crate::domain::jid::phone_digits;
 use crate::error::{Error, Result};
 use crate::proto::sandbox as proto;
-use crate::sandbox::draft::{Content, Draft};
+use crate::sandbox::draft::{Content, Draft, File, FileKind};
 use crate::sandbox::seen::{Card, Location, Media, Poll};
 use crate::sandbox::{Direction, MessageState, PhoneMessage};
 
 /// What a caller wants to be sent.
-pub(super) fn draft(asked: proto::SendPhoneMessageRequest) -> Result<Draft> {
+pub(super) fn draft(mut asked: proto::SendPhoneMessageRequest) -> Result<Draft> {
     let mut contents = Vec::new();
     if let Some(proto::PhoneLocation { latitude, longitude, name, address }) = asked.location {
         contents.push(Content::Location(Location { latitude, longitude, name, address }));
@@ -32,11 +32,17 @@ pub(super) fn draft(asked: proto::SendPhoneMessageRequest) -> Result<Draft> {
     if let Some(proto::NewPhoneRevocation { message_id }) = asked.revoke {
         contents.push(Content::Revoke { message: message_id });
     }
+    if let Some(album) = asked.album {
+        contents.push(Content::Album { images: count(album.images), videos: count(album.videos) });
+    }
+    if let Some(media) = asked.media {
+        contents.push(Content::Media(Box::new(file(media, std::mem::take(&mut asked.text))?)));
+    }
     if !asked.text.is_empty() || contents.is_empty() {
         contents.push(Content::Text(asked.text));
     }
     let (Some(content), true) = (contents.pop(), contents.is_empty()) else {
-        let hint = "a message has one content: text, location, contacts, poll, vote, reaction, edit or revoke";
+        let hint = "a message has one content: text, media, album, location, contacts, poll, vote, reaction, edit or revoke";
         return Err(Error::field("text", hint));
     };
     Ok(Draft {
@@ -46,6 +52,32 @@ pub(super) fn draft(asked: proto::SendPhoneMessageRequest) -> Result<Draft> {
         forwarded: asked.forwarded,
         view_once: asked.view_once,
         expires: count(asked.expires_seconds),
+        audience: asked.audience,
+    })
+}
+
+fn file(asked: proto::NewPhoneMedia, caption: String) -> Result<File> {
+    let kind = match asked.kind() {
+        proto::PhoneMediaKind::Unspecified => return Err(Error::field("media.kind", "must be one of the kinds of files")),
+        proto::PhoneMediaKind::Image => FileKind::Image,
+        proto::PhoneMediaKind::Video => FileKind::Video,
+        proto::PhoneMediaKind::Audio => FileKind::Audio,
+        proto::PhoneMediaKind::Document => FileKind::Document,
+        proto::PhoneMediaKind::Sticker => FileKind::Sticker,
+    };
+    if !caption.is_empty() && matches!(kind, FileKind::Audio | FileKind::Sticker) {
+        return Err(Error::field("text", "audio and stickers have no caption"));
+    }
+    Ok(File {
+        kind,
+        bytes: asked.data,
+        caption,
+        mime_type: asked.mime_type,
+        file_name: asked.file_name,
+        seconds: count(asked.seconds),
+        voice: asked.voice,
+        animated: asked.animated,
+        album: Some(asked.album_id).filter(|id| !id.is_empty()),
     })
 }
 

@@ -4,6 +4,7 @@ mod faults;
 mod media;
 mod messages;
 mod passkey;
+mod person;
 mod schedules;
 
 use prost_types::Timestamp;
@@ -113,6 +114,11 @@ impl From<Phone> for proto::Phone {
             push_name: phone.push_name,
             devices: devices.collect(),
             auto_read: phone.auto_read,
+            about: phone.about,
+            picture_id: phone.picture_id.unwrap_or_default(),
+            online: phone.online,
+            last_seen_at: phone.last_seen.map(timestamp),
+            blocked: phone.blocked,
         }
     }
 }

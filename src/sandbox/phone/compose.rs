@@ -23,7 +23,7 @@ const MAX_CARDS: usize = 257;
 impl World {
     /// Makes a message of a draft. Fails when it makes no sense, or speaks of a message that the chat does not have.
     pub(super) fn compose(&self, number: &str, chat: &Chat, draft: &Draft) -> Result<wa::Message> {
-        if draft.view_once {
+        if draft.view_once || matches!(draft.content, Content::Media(_)) {
             return Err(Error::field("viewOnce", "only images, videos and voice messages can be looked at once"));
         }
         let context = self.context(number, chat, draft)?;
@@ -43,6 +43,15 @@ impl World {
                 };
                 wa::Message { reaction_message: MessageField::some(reaction), ..Default::default() }
             }
+            Content::Album { images, videos } => {
+                let album = wa::message::AlbumMessage {
+                    expected_image_count: Some(*images),
+                    expected_video_count: Some(*videos),
+                    context_info: field(context),
+                };
+                wa::Message { album_message: MessageField::some(album), ..Default::default() }
+            }
+            Content::Media(_) => return Err(Error::field("media", "has to be put on the media host first")),
             Content::Edit { message, text } => {
                 let row = self.row_of(number, chat, "edit.messageId", message)?;
                 if row.shown.direction != Direction::Out {
@@ -74,7 +83,7 @@ impl World {
 
     /// How other devices know a message of the chat.
     pub(super) fn key_of(&self, number: &str, chat: &Chat, row: &PhoneMessage) -> Result<wa::MessageKey> {
-        let group = matches!(chat, Chat::Group(_));
+        let group = !matches!(chat, Chat::Person(_));
         Ok(wa::MessageKey {
             remote_jid: Some(self.chat_jid(number, chat)?.to_string()),
             from_me: Some(row.direction == Direction::Out),
@@ -107,7 +116,7 @@ impl World {
     }
 
     /// What a message says beside its content; none when it says nothing.
-    fn context(&self, number: &str, chat: &Chat, draft: &Draft) -> Result<Option<wa::ContextInfo>> {
+    pub(super) fn context(&self, number: &str, chat: &Chat, draft: &Draft) -> Result<Option<wa::ContextInfo>> {
         let mut context = wa::ContextInfo::default();
         if let Some(id) = &draft.quote {
             let row = self.row_of(number, chat, "replyTo", id)?;

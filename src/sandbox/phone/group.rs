@@ -42,16 +42,17 @@ fn key_name(group: &Jid, sender: &Place) -> SenderKeyName {
 }
 
 impl World {
-    /// Encrypts a message for a group and distributes it, with the key for those devices that have it not yet.
-    pub(super) fn phone_sends_to_group(
+    /// Encrypts a message for these readers and distributes it, with the key for those devices that have it not yet.
+    pub(super) fn phone_sends_to_many(
         &mut self,
         number: &str,
         envelope: &Envelope,
         content: &wa::Message,
+        readers: &[Place],
     ) -> Result<(), CipherError> {
         let from = Place { number: number.to_owned(), device: 0 };
         let group = envelope.chat.user.to_string();
-        let devices: BTreeSet<Place> = self.group_devices(&group).into_iter().filter(|place| *place != from).collect();
+        let devices: BTreeSet<Place> = readers.iter().filter(|place| **place != from).cloned().collect();
         let mut informed = self
             .accounts
             .get_mut(number)
@@ -83,7 +84,7 @@ impl World {
         let sealed = at_once(group_encrypt(&mut SenderKeys(&mut account.sender_keys), &name, &padded, &mut rng))?;
         self.touch(Key::Sender(number.to_owned(), name.cache_key().to_owned()));
         self.touch(Key::Distributed(number.to_owned(), group));
-        self.distribute_in_group(&from, envelope, copies, &[enc("skmsg", sealed.serialized().to_vec(), 0, content)]);
+        self.distribute_in_group(&from, envelope, readers, copies, &[enc("skmsg", sealed.serialized().to_vec(), 0, content)]);
         Ok(())
     }
 

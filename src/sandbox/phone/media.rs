@@ -5,7 +5,7 @@ use buffa::Message as _;
 use bytes::Bytes;
 use wacore::download::{DownloadUtils, MediaType};
 use wacore::media_retry::decrypt_media_retry_notification;
-use wacore_binary::{Jid, JidExt as _, Node};
+use wacore_binary::{Jid, Node};
 use waproto::whatsapp as wa;
 use waproto::whatsapp::media_retry_notification::ResultType;
 
@@ -118,7 +118,7 @@ impl World {
 
     /// The name of a chat in a phone's rows.
     pub(super) fn chat_row(&self, chat: &Jid) -> Option<String> {
-        if chat.is_group() {
+        if super::has_many(chat) {
             return Some(chat.to_non_ad_string());
         }
         self.number_of(chat).map(|number| Jid::pn(number).to_string())
@@ -126,7 +126,7 @@ impl World {
 }
 
 /// Where the file of a message is, and its key.
-fn file_of(content: &mut wa::Message) -> Option<(&mut String, Vec<u8>)> {
+pub(super) fn file_of(content: &mut wa::Message) -> Option<(&mut String, Vec<u8>)> {
     macro_rules! first {
         ($($field:ident),+ $(,)?) => {
             $(if content.$field.is_set() {

@@ -3,12 +3,16 @@
 //! A phone is always on, so it works on what arrives within the same step of the world. It talks to others only through the
 //! server's own paths (`distribute`, `relay_receipt`), like any device.
 
+mod act;
+pub(super) mod call;
 mod compose;
 mod content;
+mod file;
 mod group;
 pub(super) mod link;
 pub(super) mod media;
 pub(super) mod message;
+mod number;
 pub(super) mod passkey;
 pub(super) mod peer;
 mod poll;
@@ -17,7 +21,7 @@ mod retry;
 mod send;
 pub(super) mod signal;
 
-use wacore_binary::Jid;
+use wacore_binary::{Jid, JidExt as _};
 
 /// Whom a phone writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,13 @@ pub(super) enum Chat {
     Person(String),
     /// A group, by the first part of its address.
     Group(String),
+    /// Status posts, for those with these numbers.
+    Status(Vec<String>),
+}
+
+/// Whether a chat has many readers, so that the author of each message is named apart.
+pub(super) fn has_many(chat: &Jid) -> bool {
+    chat.is_group() || chat.is_status_broadcast()
 }
 
 impl Chat {
@@ -34,6 +45,7 @@ impl Chat {
         match self {
             Self::Person(number) => Jid::pn(number.as_str()).to_string(),
             Self::Group(id) => Jid::group(id.as_str()).to_string(),
+            Self::Status(_) => Jid::status_broadcast().to_string(),
         }
     }
 }

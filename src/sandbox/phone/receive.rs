@@ -2,11 +2,12 @@
 
 use buffa::Message as _;
 use tracing::debug;
-use wacore_binary::{Jid, JidExt as _, Node};
+use wacore_binary::{Jid, Node};
 use waproto::whatsapp as wa;
 use waproto::whatsapp::message::protocol_message;
 
 use super::content::describe;
+use super::has_many;
 use crate::domain::clock::Time;
 use crate::sandbox::keys::Blob;
 use crate::sandbox::server::World;
@@ -27,7 +28,7 @@ pub(super) struct Origin {
 impl Origin {
     /// The chat's name in the phone's rows.
     pub(super) fn chat_name(&self) -> String {
-        if self.chat.is_group() { self.chat.to_string() } else { Jid::pn(self.sender.number.as_str()).to_string() }
+        if has_many(&self.chat) { self.chat.to_string() } else { Jid::pn(self.sender.number.as_str()).to_string() }
     }
 }
 
@@ -37,6 +38,7 @@ impl World {
         match stanza.tag.as_ref() {
             "message" => self.phone_gets_message(number, stanza),
             "receipt" => self.phone_gets_receipt(number, stanza),
+            "call" => self.phone_gets_call(number, stanza),
             // A phone takes device lists and groups fresh from the server, so it needs no notice of changes.
             _ => {}
         }
@@ -44,7 +46,7 @@ impl World {
 
     fn phone_gets_message(&mut self, number: &str, stanza: &Node) {
         let Some(chat) = jid(stanza, "from") else { return };
-        let sender_jid = if chat.is_group() { jid(stanza, "participant") } else { Some(chat.clone()) };
+        let sender_jid = if has_many(&chat) { jid(stanza, "participant") } else { Some(chat.clone()) };
         let Some(sender_jid) = sender_jid else { return };
         let Some(sender) = self.place_of(&sender_jid) else { return };
         let origin = Origin { chat, sender, sender_jid };
@@ -71,7 +73,7 @@ impl World {
     fn phone_reads(&mut self, number: &str, origin: &Origin, stanza: &Node, content: wa::Message) {
         let id = attr(stanza, "id");
         let now = self.ambient.now();
-        if content.sender_key_distribution_message.is_set() && origin.chat.is_group() {
+        if content.sender_key_distribution_message.is_set() && has_many(&origin.chat) {
             self.phone_takes_key(number, &origin.chat, &origin.sender, &content);
         }
         if origin.sender.number == number {
@@ -105,7 +107,7 @@ impl World {
 
     /// From an own device: a copy of what it sent, or a wish.
     fn phone_reads_own(&mut self, number: &str, origin: &Origin, id: &str, now: Time, mut content: wa::Message) {
-        let own_wish = content.protocol_message.as_option().filter(|_| !origin.chat.is_group());
+        let own_wish = content.protocol_message.as_option().filter(|_| !has_many(&origin.chat));
         if let Some(protocol) = own_wish.filter(|protocol| protocol.r#type != Some(protocol_message::Type::REVOKE)) {
             if protocol.r#type == Some(protocol_message::Type::APP_STATE_SYNC_KEY_REQUEST) {
                 self.share_app_state_key(&origin.sender);
@@ -123,18 +125,18 @@ impl World {
                 }
                 (sent.destination_jid.and_then(|chat| chat.parse::<Jid>().ok()), inner)
             }
-            None if origin.chat.is_group() => (Some(origin.chat.clone()), Some(content)),
+            None if has_many(&origin.chat) => (Some(origin.chat.clone()), Some(content)),
             None => (Some(Jid::pn(number)), Some(content)),
         };
         if let (Some(chat), Some(content)) = (&chat, content.as_ref())
-            && chat.is_group()
+            && has_many(chat)
         {
             self.phone_takes_key(number, chat, &origin.sender, content);
         }
         let Some(content) = content else { return };
         let Some(shown) = describe(&content) else { return };
         let chat = match chat {
-            Some(chat) if chat.is_group() => Some(chat.to_string()),
+            Some(chat) if has_many(&chat) => Some(chat.to_string()),
             Some(chat) => self.number_of(&chat).map(|peer| Jid::pn(peer).to_string()),
             None => None,
         };
@@ -153,7 +155,7 @@ impl World {
 
     fn phone_gets_receipt(&mut self, number: &str, stanza: &Node) {
         let Some(chat) = jid(stanza, "from") else { return };
-        let reader = if chat.is_group() { jid(stanza, "participant") } else { Some(chat.clone()) };
+        let reader = if has_many(&chat) { jid(stanza, "participant") } else { Some(chat.clone()) };
         let Some(from) = reader.and_then(|reader| self.place_of(&reader)) else { return };
         let state = match attr(stanza, "type").as_str() {
             "" | "inactive" => MessageState::Delivered,
@@ -162,7 +164,7 @@ impl World {
             "retry" => return self.phone_is_asked_again(number, &from, stanza),
             _ => return,
         };
-        let chat = if chat.is_group() { chat.to_string() } else { Jid::pn(from.number.as_str()).to_string() };
+        let chat = if has_many(&chat) { chat.to_string() } else { Jid::pn(from.number.as_str()).to_string() };
         let now = self.ambient.now();
         for id in Self::receipt_ids(stanza) {
             self.advance_message(number, &chat, &id, state, now);
@@ -170,13 +172,14 @@ impl World {
     }
 
     /// Tells a message's author: delivered (no kind), read, and so on.
-    pub(super) fn phone_sends_receipt(&mut self, number: &str, origin: &Origin, id: &str, kind: Option<&str>) {
+    pub(super) fn phone_sends_receipt(&mut self, number: &str, origin: &Origin, id: &str, kind: Option<&'static str>) {
         let mut receipt = el("receipt").attr("id", id.to_owned());
-        if origin.chat.is_group() {
+        if has_many(&origin.chat) {
             receipt = receipt.attr("participant", origin.sender_jid.clone());
         }
         let from = Place { number: number.to_owned(), device: 0 };
-        self.relay_receipt(&from, &origin.chat, kind.unwrap_or_default(), &receipt.build());
+        let kind = self.receipt_kind(number, has_many(&origin.chat), kind.unwrap_or_default());
+        self.relay_receipt(&from, &origin.chat, kind, &receipt.build());
     }
 }
 

@@ -1,7 +1,8 @@
 //! When a message could not be decrypted: asking the sender again, and being asked.
 
-use wacore_binary::{Jid, JidExt as _, Node};
+use wacore_binary::{Jid, Node};
 
+use super::has_many;
 use super::receive::Origin;
 use crate::sandbox::journal::Key;
 use crate::sandbox::server::World;
@@ -20,7 +21,7 @@ impl World {
         let encs = stanza.get_children_by_tag("enc").map(|enc| attr(enc, "count").parse::<u32>().unwrap_or(0));
         let attempt = encs.max().unwrap_or(0) + 1;
         let own = sender.number == number;
-        let chat = if own && !origin.chat.is_group() {
+        let chat = if own && !has_many(&origin.chat) {
             let recipient = jid(stanza, "recipient").and_then(|chat| self.number_of(&chat));
             recipient.map(|recipient| Jid::pn(recipient).to_string())
         } else {
@@ -66,7 +67,7 @@ impl World {
         if let Some(recipient) = jid(stanza, "recipient") {
             receipt = receipt.attr("recipient", recipient);
         }
-        if origin.chat.is_group() {
+        if has_many(&origin.chat) {
             receipt = receipt.attr("participant", origin.sender_jid.clone());
         }
         self.relay_receipt(&phone, &origin.chat, "retry", &receipt.children(children).build());
@@ -95,7 +96,7 @@ impl World {
         // An own device asks for its copy of what was sent to somebody else.
         let recipient = jid(stanza, "recipient").and_then(|recipient| self.number_of(&recipient));
         let peer = recipient.unwrap_or_else(|| device.number.clone());
-        let group = jid(stanza, "from").filter(Jid::is_group).map(|group| group.to_string());
+        let group = jid(stanza, "from").filter(has_many).map(|group| group.to_string());
         let chat = group.unwrap_or_else(|| Jid::pn(peer).to_string());
         self.resend(number, device, &id, &chat, attempt);
     }

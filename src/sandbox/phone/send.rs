@@ -7,10 +7,10 @@ use wacore::send::{media_type_from_message, should_hide_decrypt_fail, stanza_typ
 use wacore_binary::{Jid, JidExt as _, Node};
 use waproto::whatsapp as wa;
 
-use super::Chat;
+use super::{Chat, has_many};
 use super::content::{describe, edit_of};
 use crate::error::{Code, Error, Result};
-use crate::sandbox::draft::Draft;
+use crate::sandbox::draft::{Content, Draft};
 use crate::sandbox::keys::{Blob, hex};
 use crate::sandbox::server::World;
 use crate::sandbox::server::account::Place;
@@ -22,7 +22,11 @@ use crate::sandbox::{Direction, MessageState, PhoneMessage};
 impl World {
     /// The phone sends what its owner wants. Gives the row that it shows, or that it changed.
     pub(in crate::sandbox) fn phone_sends_draft(&mut self, number: &str, to: &Chat, draft: &Draft) -> Result<PhoneMessage> {
-        let content = self.compose(number, to, draft)?;
+        self.chat_jid(number, to)?;
+        let content = match &draft.content {
+            Content::Media(file) => self.file_message(number, to, draft, file)?,
+            _ => self.compose(number, to, draft)?,
+        };
         self.phone_sends(number, to, &content)
     }
 
@@ -45,9 +49,15 @@ impl World {
         let envelope = envelope(id, chat, content);
         match to {
             Chat::Person(peer) => self.phone_sends_to_person(number, peer, &envelope, content),
-            Chat::Group(_) => {
-                let sent = self.phone_sends_to_group(number, &envelope, content);
-                sent.map_err(|error| Error::internal(anyhow::anyhow!("encrypting for a group: {error}")))?;
+            Chat::Group(id) => {
+                let readers = self.group_devices(id);
+                self.phone_sends_to_many(number, &envelope, content, &readers).map_err(failed)?;
+            }
+            Chat::Status(audience) => {
+                let others = audience.iter().filter(|reader| !self.blocks(reader, number));
+                let mut readers: Vec<Place> = others.flat_map(|reader| self.all_devices(reader)).collect();
+                readers.extend(self.all_devices(number));
+                self.phone_sends_to_many(number, &envelope, content, &readers).map_err(failed)?;
             }
         }
         Ok(shown)
@@ -67,6 +77,7 @@ impl World {
                 }
                 Ok(group.jid())
             }
+            Chat::Status(_) => Ok(Jid::status_broadcast()),
         }
     }
 
@@ -123,14 +134,14 @@ impl World {
         };
         let Ok(mut content) = wa::Message::decode_from_slice(&content.0) else { return };
         let Ok(named) = chat_of_row.parse::<Jid>() else { return };
-        let group = named.is_group();
+        let group = has_many(&named);
         let peer = self.number_of(&named).and_then(|peer| self.accounts.get(&peer));
         let chat = if group { Some(named) } else { peer.map(|peer| peer.jid(0, self.lid_addressing)) };
         let Some(chat) = chat else { return };
         let envelope = envelope(id.to_owned(), chat.clone(), &content);
         let dressed = content.clone();
         if group {
-            if !self.group_devices(&chat.user).contains(to) {
+            if chat.is_group() && !self.group_devices(&chat.user).contains(to) {
                 return;
             }
             // With the key, so that the next one can be read.
@@ -157,6 +168,10 @@ impl World {
     pub(super) fn message_id(&self) -> String {
         format!("3A{}", hex(&self.ambient.random::<9>()))
     }
+}
+
+fn failed(error: super::signal::CipherError) -> Error {
+    Error::internal(anyhow::anyhow!("encrypting for a group: {error}"))
 }
 
 /// A ciphertext, with what the server may know of its content.

@@ -14,6 +14,7 @@ use crate::domain::clock::{Ambient, Time};
 use crate::error::{Code, Error, Result};
 use crate::sandbox::journal::Key;
 use crate::sandbox::keys::{Blob, Secret};
+use crate::sandbox::phone::call::Call;
 use crate::sandbox::phone::message::Stored;
 use crate::sandbox::phone::passkey::Passkey;
 
@@ -133,6 +134,15 @@ pub(in crate::sandbox) struct Account {
     /// The numbers that it does not want to hear of.
     #[serde(default)]
     pub(in crate::sandbox) blocked: BTreeSet<String>,
+    /// When its user was last there (seconds since 1970); 0 for never.
+    #[serde(default)]
+    pub(in crate::sandbox) last_seen: u64,
+    /// Its calls, oldest first.
+    #[serde(default)]
+    pub(in crate::sandbox) calls: Vec<Call>,
+    /// Whether the phone's owner is there, once the phone has said so.
+    #[serde(skip)]
+    pub(in crate::sandbox) presence: Option<bool>,
     /// What a device needs to be linked, if the account has one.
     #[serde(default)]
     pub(in crate::sandbox) passkey: Option<Passkey>,
@@ -191,6 +201,9 @@ impl Account {
             picture: None,
             privacy: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            last_seen: 0,
+            calls: Vec::new(),
+            presence: None,
             passkey: None,
             app_state: BTreeMap::new(),
             distributed: BTreeMap::new(),
@@ -214,7 +227,7 @@ impl Account {
 ///
 /// Multiplying by a number that shares no factor with 10^15 permutes the 15-digit numbers. A leading 0 is replaced by giving
 /// the whole a prefix, so the result has 16 digits, which no phone number has.
-fn lid_of(number: &str) -> String {
+pub(in crate::sandbox) fn lid_of(number: &str) -> String {
     const SPACE: u128 = 1_000_000_000_000_000;
     const FACTOR: u128 = 618_033_988_749_893;
     let digits: u128 = number.parse().unwrap_or(0);

@@ -50,7 +50,7 @@ impl World {
     }
 
     /// Whether `number` does not want to hear of `from`.
-    pub(super) fn blocks(&self, number: &str, from: &str) -> bool {
+    pub(in crate::sandbox) fn blocks(&self, number: &str, from: &str) -> bool {
         self.accounts.get(number).is_some_and(|account| account.blocked.contains(from))
     }
 
@@ -218,7 +218,7 @@ impl World {
         format!("{blocked}-{}", self.now_secs())
     }
 
-    fn block(&mut self, place: &Place, item: &Node) -> Answer {
+    pub(in crate::sandbox) fn block(&mut self, place: &Place, item: &Node) -> Answer {
         let target = jid(item, "jid").and_then(|jid| self.number_of(&jid)).ok_or((404, "item-not-found"))?;
         let account = self.accounts.get_mut(&place.number).ok_or_else(bad_request)?;
         match attr(item, "action").as_str() {

@@ -74,6 +74,23 @@ impl World {
         }
     }
 
+    /// Tells those who know the account that its phone has a new identity.
+    pub(in crate::sandbox) fn identity_changed(&mut self, number: &str, listeners: &[String]) {
+        let Some(account) = self.accounts.get(number) else { return };
+        let notification = el("notification")
+            .attr("from", account.jid(0, self.lid_addressing))
+            .attr("type", "encrypt")
+            .attr("id", self.stanza_id())
+            .attr("t", self.now_secs().to_string())
+            .children([el("identity").build()])
+            .build();
+        for listener in listeners {
+            for place in self.all_devices(listener).into_iter().filter(|place| place.device != 0) {
+                self.deliver(&place, notification.clone());
+            }
+        }
+    }
+
     /// A client logs itself out.
     pub(super) fn log_out(&mut self, connection: u64, place: &Place) {
         self.forget_device(place);

@@ -204,6 +204,30 @@ impl World {
         Ok(vec![el("leave").children(left).build()])
     }
 
+    /// Somebody whose number changes goes out of all groups; gives them with the role there.
+    pub(in crate::sandbox) fn leave_for_a_while(&mut self, number: &str) -> Vec<(String, Role)> {
+        let own = self.groups.values().filter_map(|group| Some((group.id.clone(), *group.members.get(number)?)));
+        let own: Vec<(String, Role)> = own.collect();
+        for (id, _) in &own {
+            if let Some(group) = self.groups.get_mut(id) {
+                group.members.remove(number);
+            }
+            self.announce_members(id, number, "remove", None, &[number.to_owned()]);
+        }
+        own
+    }
+
+    /// And comes back under another number.
+    pub(in crate::sandbox) fn return_as(&mut self, number: &str, groups: Vec<(String, Role)>) {
+        for (id, role) in groups {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.members.insert(number.to_owned(), role);
+            }
+            self.touch_group(&id);
+            self.announce_members(&id, number, "add", None, &[number.to_owned()]);
+        }
+    }
+
     /// One member leaves one group.
     pub(in crate::sandbox) fn leave_group(&mut self, id: &str, number: &str) -> Result<(), (u16, &'static str)> {
         let group = self.group_of(id, number)?;

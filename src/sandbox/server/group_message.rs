@@ -42,26 +42,28 @@ impl World {
                 }
             }
         }
-        self.distribute_in_group(from, &envelope, copies, &shared);
+        let readers = self.group_devices(&envelope.chat.user);
+        self.distribute_in_group(from, &envelope, &readers, copies, &shared);
         None
     }
 
-    /// Gives every device of every member the ciphertext, behind its own copy of the key where there is one.
+    /// Gives every reader's device the ciphertext, behind its own copy of the key where there is one.
     pub(in crate::sandbox) fn distribute_in_group(
         &mut self,
         from: &Place,
         envelope: &Envelope,
+        readers: &[Place],
         mut copies: HashMap<Place, Vec<Node>>,
         shared: &[Node],
     ) {
-        for place in self.group_devices(&envelope.chat.user) {
-            if place == *from {
+        for place in readers {
+            if place == from {
                 continue;
             }
             self.acquaint(&from.number, &place.number);
-            let mut encrypted = copies.remove(&place).unwrap_or_default();
+            let mut encrypted = copies.remove(place).unwrap_or_default();
             encrypted.extend(shared.iter().cloned());
-            self.deliver_in_group(from, &place, envelope, encrypted);
+            self.deliver_in_group(from, place, envelope, encrypted);
         }
     }
 

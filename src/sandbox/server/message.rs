@@ -45,7 +45,10 @@ impl World {
             let ack = refused.into_iter().fold(ack, |ack, code| ack.attr("error", code));
             return self.send(connection, ack.build());
         }
-        // Channels and status posts are not simulated yet.
+        if chat.is_status_broadcast() {
+            self.on_status_message(from, node);
+            return self.send(connection, ack.build());
+        }
         if !chat.is_pn() && !chat.is_lid() {
             return self.send(connection, ack.attr("error", "501").build());
         }

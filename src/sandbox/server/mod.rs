@@ -5,6 +5,7 @@
 
 pub(super) mod account;
 pub(super) mod app_state;
+mod call;
 mod community;
 mod contacts;
 mod crowd;
@@ -31,6 +32,7 @@ mod receipt;
 pub(super) mod registration;
 mod schedule;
 mod small;
+mod status;
 mod usync;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -170,6 +172,13 @@ impl World {
         self.accounts.insert(account.number.clone(), account);
     }
 
+    /// Takes an account out, to put it in place under another number.
+    pub(super) fn take_account(&mut self, number: &str) -> Option<Account> {
+        let account = self.accounts.remove(number)?;
+        self.lids.remove(&account.lid);
+        Some(account)
+    }
+
     /// The number behind an address in either space.
     pub(super) fn number_of(&self, jid: &Jid) -> Option<String> {
         match jid.server {
@@ -250,9 +259,13 @@ impl World {
             }
         }
         let Some(place) = connection.place else { return };
+        let now = self.now_secs();
         let Some(device) = self.device_mut(&place) else { return };
         if device.online == Some(id) {
             device.online = None;
+            if let Some(account) = self.accounts.get_mut(&place.number).filter(|_| connection.available) {
+                account.last_seen = now;
+            }
             self.presence_changed(&place.number);
         }
     }
@@ -315,6 +328,7 @@ impl World {
             "ack" => self.on_ack(&place, node),
             "presence" => self.on_presence(connection, &place, node),
             "chatstate" => self.on_chatstate(&place, node),
+            "call" => self.on_call(connection, &place, node),
             "ib" => self.on_ib(connection, &place, node),
             tag => debug!(tag, id = attr(node, "id"), "ignored a stanza"),
         }

@@ -1,10 +1,10 @@
 //! Presence and chat states: passed on to who is there, never queued.
 
-use wacore_binary::Node;
+use wacore_binary::{Jid, JidExt as _, Node};
 
 use super::World;
-use super::account::Place;
-use crate::sandbox::wire::node::{attr, el, jid};
+use super::account::{Account, Place};
+use crate::sandbox::wire::node::{attr, children, el, jid};
 
 /// Longer names are cut.
 const MAX_NAME: usize = 100;
@@ -31,7 +31,14 @@ impl World {
         if let Some(connection) = self.connections.get_mut(&connection) {
             match attr(node, "type").as_str() {
                 "available" => connection.available = true,
-                "unavailable" => connection.available = false,
+                "unavailable" => {
+                    let was = std::mem::replace(&mut connection.available, false);
+                    let now = self.now_secs();
+                    if let Some(account) = self.accounts.get_mut(&place.number).filter(|_| was) {
+                        account.last_seen = now;
+                        self.touch_account(&place.number);
+                    }
+                }
                 _ => return,
             }
         }
@@ -39,34 +46,71 @@ impl World {
     }
 
     /// Tells the watchers of an account whether its user is there.
-    pub(super) fn presence_changed(&mut self, number: &str) {
+    pub(in crate::sandbox) fn presence_changed(&mut self, number: &str) {
         for watcher in self.watchers.get(number).cloned().unwrap_or_default() {
             self.tell_presence(watcher, number, self.lid_addressing);
         }
     }
 
+    /// Whether the phone's owner or the user of a linked device is there.
+    pub(in crate::sandbox) fn is_there(&self, account: &Account) -> bool {
+        let online = account.devices.values().filter_map(|device| device.online);
+        account.presence == Some(true)
+            || online.filter_map(|id| self.connections.get(&id)).any(|connection| connection.available)
+    }
+
     fn tell_presence(&mut self, watcher: u64, number: &str, lid: bool) {
         let Some(account) = self.accounts.get(number) else { return };
-        let online = account.devices.values().filter_map(|device| device.online);
-        let available = online.filter_map(|id| self.connections.get(&id)).any(|connection| connection.available);
+        let available = self.is_there(account);
+        let asker = self.connections.get(&watcher).and_then(|connection| connection.place.as_ref());
+        let Some(asker) = asker.map(|place| place.number.as_str()) else { return };
+        if !self.may_see(account, asker, "online") {
+            return;
+        }
         let presence = el("presence").attr("from", account.jid(0, lid));
         let presence = if available {
             presence.attr("type", "available")
+        } else if !self.may_see(account, asker, "last") {
+            presence.attr("type", "unavailable").attr("last", "deny")
+        } else if account.last_seen == 0 {
+            presence.attr("type", "unavailable").attr("last", "none")
         } else {
-            presence.attr("type", "unavailable").attr("last", self.now_secs().to_string())
+            presence.attr("type", "unavailable").attr("last", account.last_seen.to_string())
         };
         self.send(watcher, presence.build());
     }
 
-    /// `<chatstate>`: composing or paused, for those of the other side who are there.
+    /// `<chatstate>` of a client: composing or paused.
     pub(super) fn on_chatstate(&mut self, place: &Place, node: &Node) {
         let Some(to) = jid(node, "to") else { return };
-        let Some(target) = self.number_of(&to).and_then(|number| self.accounts.get(&number)) else { return };
-        let online: Vec<u64> = target.devices.values().filter_map(|device| device.online).collect();
-        let Some(from) = self.accounts.get(&place.number).map(|account| account.jid(0, to.is_lid())) else { return };
-        for connection in online {
-            let state = el("chatstate").attr("from", from.clone()).apply_content(node.content.clone()).build();
-            self.send(connection, state);
+        if let Some(state) = children(node).first() {
+            self.relay_chatstate(place, &to, state);
+        }
+    }
+
+    /// Tells those of the other side who are connected now; nothing is kept for the others.
+    pub(in crate::sandbox) fn relay_chatstate(&mut self, from: &Place, to: &Jid, state: &Node) {
+        let Some(sender) = self.accounts.get(&from.number) else { return };
+        let (stanza, targets) = if to.is_group() {
+            let author = sender.jid(0, self.lid_addressing);
+            let stanza = el("chatstate").attr("from", to.to_non_ad()).attr("participant", author);
+            let group = self.groups.get(to.user.as_str()).filter(|group| group.members.contains_key(&from.number));
+            let others = group.into_iter().flat_map(|group| group.members.keys()).filter(|member| **member != from.number);
+            (stanza, others.cloned().collect())
+        } else {
+            let stanza = el("chatstate").attr("from", sender.jid(0, to.is_lid()));
+            (stanza, self.number_of(to).into_iter().collect::<Vec<String>>())
+        };
+        let stanza = stanza.children([state.clone()]).build();
+        for target in targets {
+            if self.blocks(&target, &from.number) {
+                continue;
+            }
+            let devices = self.accounts.get(&target).map(|account| account.devices.values());
+            let online: Vec<u64> = devices.into_iter().flatten().filter_map(|device| device.online).collect();
+            for connection in online {
+                self.send(connection, stanza.clone());
+            }
         }
     }
 }

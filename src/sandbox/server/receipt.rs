@@ -1,10 +1,11 @@
 //! Receipts: they acknowledge what a device got, and travel on to the devices of the message's author.
 
-use wacore_binary::{Jid, JidExt as _, Node};
+use wacore_binary::{Jid, Node};
 
 use super::World;
 use super::account::Place;
-use crate::sandbox::wire::node::{attr, el, jid};
+use crate::sandbox::phone::has_many;
+use crate::sandbox::wire::node::{attr, children, el, jid};
 
 impl World {
     /// `<receipt>` of a client.
@@ -12,8 +13,10 @@ impl World {
         let (id, kind) = (attr(node, "id"), attr(node, "type"));
         let to = jid(node, "to");
         // A receipt is how a client acknowledges a message; a read receipt may come much later and finds nothing then.
+        let of_call = children(node).iter().any(|child| matches!(child.tag.as_ref(), "offer" | "accept" | "reject"));
+        let class = if of_call { "call" } else { "message" };
         for id in Self::receipt_ids(node) {
-            self.acknowledged(from, "message", &id, to.as_ref(), "");
+            self.acknowledged(from, class, &id, to.as_ref(), "");
         }
         let mut ack = el("ack").attr("class", "receipt").attr("id", id);
         if let Some(participant) = jid(node, "participant") {
@@ -24,7 +27,9 @@ impl World {
         }
         if let Some(to) = &to {
             ack = ack.attr("from", to.clone());
-            self.relay_receipt(from, to, &kind, node);
+            if !of_call {
+                self.relay_receipt(from, to, &kind, node);
+            }
         }
         if !kind.is_empty() {
             ack = ack.attr("type", kind);
@@ -39,11 +44,11 @@ impl World {
             return;
         }
         // In groups the author is named apart.
-        let author = if to.is_group() { jid(node, "participant") } else { Some(to.clone()) };
+        let author = if has_many(to) { jid(node, "participant") } else { Some(to.clone()) };
         let Some(author) = author.and_then(|author| self.place_of(&author)) else { return };
         let own = author.number == from.number;
         let Some(sender) = self.accounts.get(&from.number) else { return };
-        let mut receipt = if to.is_group() {
+        let mut receipt = if has_many(to) {
             let reader = sender.jid(from.device, self.lid_addressing);
             el("receipt").attr("from", to.to_non_ad()).attr("participant", reader)
         } else {

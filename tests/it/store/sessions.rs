@@ -133,6 +133,7 @@ async fn states_are_fenced_by_epoch_and_generation(db: Db) {
         state: working.clone(),
         account: Some(account),
         last_connected_at: Some(later(12)),
+        attached_at: Some(later(13)),
         updated_at: later(13),
         ..session
     };
