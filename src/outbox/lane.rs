@@ -101,8 +101,7 @@ impl Lane {
         let now = ambient.now();
         let Some(epoch) = tx.lease_epoch(&self.session, gateway, now).await? else { return Ok(Vec::new()) };
         let restricted = row.restricted_until.is_some_and(|until| until > now);
-        let most = if restricted { Rank::Known } else { Rank::Cold };
-        let heads = tx.outbox_heads(&self.session, epoch, most, now).await?;
+        let heads = tx.outbox_heads(&self.session, epoch, now).await?;
         if heads.is_empty() {
             return Ok(Vec::new());
         }

@@ -85,11 +85,16 @@ impl Service {
     pub async fn send_message(&self, caller: &Principal, id: &SessionId, new: &Outgoing, options: SendOptions) -> Result<Sent> {
         caller.require(Capability::Send)?;
         let now = self.0.ambient.now();
-        let (kind, to, mut draft) = new.draft(now)?;
+        // What is missing at a glance is told to everybody, the rest to those whose session it is.
+        let drafted = match new.draft(now) {
+            Err(error) if error.fields.iter().any(|at| matches!(at.field.as_str(), "type" | "to" | "text")) => return Err(error),
+            drafted => drafted,
+        };
+        let session = self.get_session(caller, id).await?;
+        let (kind, to, mut draft) = drafted?;
         if new.send_at.is_some_and(|at| at > now.plus(AHEAD)) {
             return Err(Error::field("sendAt", "more than a year ahead"));
         }
-        let session = self.get_session(caller, id).await?;
         let hash = content_hash(id, new)?;
         let detached = options.detached || new.send_at.is_some();
         if let Some(earlier) = self.earlier(caller, options.idempotency_key.as_deref(), &hash, detached).await? {

@@ -163,6 +163,10 @@ impl Tx {
             return Ok(changed);
         }
         for wa_ids in wa_ids.chunks(256) {
+            // Before the messages themselves: whoever touches both takes them in this order, so that none waits for the other.
+            if status != MessageStatus::Failed && status != MessageStatus::Pending {
+                self.reconcile_outbox(session, wa_ids, now).await?;
+            }
             let mut args = args![session, status.word(), error, now].to_vec();
             let ids = one_of(&mut args, wa_ids.iter().map(Arg::from));
             let from = one_of(&mut args, from.iter().map(|old| Arg::from(old.word())));
@@ -180,11 +184,7 @@ impl Tx {
                  WHERE session_id = $1 AND wa_message_id IN ({ids}) AND status IN ({from}) RETURNING {}",
                 columns!()
             );
-            let rows = self.rows_built(sql, &args).await?;
-            if !rows.is_empty() && status >= MessageStatus::Sent && status != MessageStatus::Failed {
-                self.reconcile_outbox(session, wa_ids, now).await?;
-            }
-            for row in rows {
+            for row in self.rows_built(sql, &args).await? {
                 changed.push(read(&row)?);
             }
         }

@@ -74,23 +74,23 @@ impl Tx {
     }
 
     /// Of each chat of the session the first message that is not settled, if it can go out now: it is due, nobody is at it or at another
-    /// one of the chat, and its lane is not beyond `most`. What has its place in the budget already is not held up by what has none, so
+    /// one of the chat. What has its place in the budget already is not held up by what has none, so
     /// a chat may have two. The caller holds the session's row.
-    pub async fn outbox_heads(&mut self, session: &SessionId, epoch: i64, most: Lane, now: Time) -> Result<Vec<Item>> {
+    pub async fn outbox_heads(&mut self, session: &SessionId, epoch: i64, now: Time) -> Result<Vec<Item>> {
         let sql = concat!(
             "SELECT ",
             columns!(),
             " FROM outbox o
-             WHERE session_id = $1 AND settled_at IS NULL AND due_at <= $3 AND lane <= $4
+             WHERE session_id = $1 AND settled_at IS NULL AND due_at <= $3
                AND (state <> 'sending' OR claimed_until <= $3 OR claim_epoch IS NULL OR claim_epoch <> $2)
                AND NOT EXISTS (
                  SELECT 1 FROM outbox b
                  WHERE b.session_id = o.session_id AND b.chat_jid = o.chat_jid AND b.id <> o.id AND b.settled_at IS NULL
                    AND ((b.id < o.id AND b.due_at <= $3 AND (b.released_at IS NOT NULL OR o.released_at IS NULL))
                         OR (b.state = 'sending' AND b.claimed_until > $3 AND b.claim_epoch = $2)))
-             ORDER BY lane, id LIMIT $5"
+             ORDER BY lane, id LIMIT $4"
         );
-        let rows = self.rows_built(sql.to_owned(), args![session, epoch, now, most.number(), HEADS]).await?;
+        let rows = self.rows_built(sql.to_owned(), args![session, epoch, now, HEADS]).await?;
         rows.iter().map(read).collect()
     }
 
