@@ -56,6 +56,22 @@ impl MessageActionService for MessageActions {
         removed.map(done).map_err(to_status)
     }
 
+    async fn forward_message(&self, request: Request<pb::ForwardMessageRequest>) -> Answer<pb::SendResult> {
+        let caller = principal(&request)?;
+        let pb::ForwardMessageRequest { session, mid, chat, sender, to } = request.into_inner();
+        let named = Named { mid, chat, sender };
+        let sent = Box::pin(self.0.forward_message(&caller, &SessionId::new(session), &named, &to)).await;
+        sent.map(super::convert::message::sent).map_err(to_status)
+    }
+
+    async fn vote_message(&self, request: Request<pb::VoteMessageRequest>) -> Answer<pb::SendResult> {
+        let caller = principal(&request)?;
+        let pb::VoteMessageRequest { session, mid, chat, sender, options } = request.into_inner();
+        let named = Named { mid, chat, sender };
+        let voted = Box::pin(self.0.vote(&caller, &SessionId::new(session), &named, &options)).await;
+        voted.map(done).map_err(to_status)
+    }
+
     async fn mark_played(&self, request: Request<pb::MarkPlayedRequest>) -> Answer<()> {
         let caller = principal(&request)?;
         let pb::MarkPlayedRequest { session, mid } = request.into_inner();

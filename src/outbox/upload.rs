@@ -43,6 +43,7 @@ impl Outbox {
         item.draft.content.media = Some(media);
         let mut tx = db.begin().await?;
         tx.update_outbox_draft(item).await?;
+        tx.set_message_content(&item.id, &item.draft.content).await?;
         tx.commit().await
     }
 }

@@ -64,7 +64,7 @@ pub struct Sent {
 
 /// A recipient in its one canonical form, with what else is known of it.
 pub(super) struct Recipient {
-    address: Address,
+    pub(super) address: Address,
     phone: Option<String>,
     lid: Option<String>,
     lane: Lane,
@@ -72,12 +72,12 @@ pub(super) struct Recipient {
 
 /// Messages to be stored and sent.
 pub(super) struct Post {
-    to: Recipient,
-    drafts: Vec<Draft>,
-    send_at: Option<Time>,
-    hash: String,
-    key: Option<String>,
-    detached: bool,
+    pub(super) to: Recipient,
+    pub(super) drafts: Vec<Draft>,
+    pub(super) send_at: Option<Time>,
+    pub(super) hash: String,
+    pub(super) key: Option<String>,
+    pub(super) detached: bool,
 }
 
 impl Service {
@@ -167,7 +167,12 @@ impl Service {
         }
         for (message, item) in messages.iter().zip(&items) {
             match tx.insert_message(message).await {
-                Ok(_) => tx.insert_outbox(item).await?,
+                Ok(_) => {
+                    tx.insert_outbox(item).await?;
+                    if let Some(end) = item.draft.content.poll.as_ref().and_then(|poll| poll.end_at) {
+                        tx.await_poll_end(&item.id, end).await?;
+                    }
+                }
                 // Two calls with the same key at the same moment: the other one was first.
                 Err(e) if e.code == Code::Conflict => {
                     drop(tx);
@@ -251,7 +256,7 @@ impl Service {
     }
 
     /// Seconds after which messages of this chat disappear.
-    async fn timer(&self, session: &Session, chat: &Address) -> Result<Option<u32>> {
+    pub(super) async fn timer(&self, session: &Session, chat: &Address) -> Result<Option<u32>> {
         let timer = self.0.db.chat_timer(&session.id, &chat.to_string()).await?;
         Ok(timer.and_then(|seconds| u32::try_from(seconds).ok()).filter(|seconds| *seconds > 0))
     }
@@ -305,7 +310,7 @@ impl Service {
     }
 
     /// A recipient in canonical form: a person by number when that is known.
-    async fn recipient(&self, session: &Session, to: &Address) -> Result<Recipient> {
+    pub(super) async fn recipient(&self, session: &Session, to: &Address) -> Result<Recipient> {
         let (mut phone, mut lid) = (None, None);
         let mut address = to.clone();
         if matches!(to.kind, Kind::Phone | Kind::Lid) {
@@ -356,7 +361,7 @@ impl Service {
             body: quoted.body.clone(),
             from_me: quoted.from_me,
         });
-        draft.quoted = Some(Box::new(Quoted { kind: quoted.kind, body: quoted.body, ..Quoted::default() }));
+        draft.quoted = Some(Box::new(Quoted { kind: quoted.kind, body: quoted.body, content: quoted.content }));
         Ok(())
     }
 

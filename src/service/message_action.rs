@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Service;
+use crate::domain::chat::Reaction;
 use crate::domain::clock::Time;
 use crate::domain::event::{MessagePayload, Payload};
 use crate::domain::ids::SessionId;
@@ -81,6 +82,9 @@ impl Service {
         let (done, payload) = self.operate(&session, &target, operation).await?;
         let payload = MessagePayload { kind, body: Some(text.clone()), ..payload };
         let mut recording = self.0.log.begin().await?;
+        if let Some(message) = &stored {
+            recording.tx.edit_message(&message.id, Some(&text), &message.content, done.at).await?;
+        }
         recording.tell(&session.organization, id, Payload::MessageEdited(Box::new(payload)));
         recording.commit().await?;
         Ok(done)
@@ -96,13 +100,16 @@ impl Service {
         {
             return Ok(done);
         }
-        let (target, _) = self.target(&session, named, true).await?;
+        let (target, stored) = self.target(&session, named, true).await?;
         if !target.from_me && target.chat.kind != Kind::Group {
             let message = "only messages of the account itself can be taken back, and in groups by admins those of others";
             return Err(Error::new(Code::Conflict, message).reason("not_own"));
         }
         let (done, payload) = self.operate(&session, &target, Operation::Revoke).await?;
         let mut recording = self.0.log.begin().await?;
+        if let Some(message) = &stored {
+            recording.tx.revoke_message(&message.id, done.at).await?;
+        }
         recording.tell(&session.organization, id, Payload::MessageRevoked(Box::new(payload)));
         recording.commit().await?;
         Ok(done)
@@ -124,6 +131,9 @@ impl Service {
         let (done, payload) = self.operate(&session, &target, Operation::React(emoji.to_owned())).await?;
         let payload = MessagePayload { reaction: Some(emoji.to_owned()), ..payload };
         let mut recording = self.0.log.begin().await?;
+        let sender_jid = session.account.as_ref().map(|own| own.wa_jid.clone()).unwrap_or_default();
+        let reaction = Reaction { sender_jid, from_me: true, emoji: emoji.to_owned(), timestamp: done.at };
+        recording.tx.react(id, &target.wa_message_id, &reaction).await?;
         recording.tell(&session.organization, id, Payload::MessageReaction(Box::new(payload)));
         recording.commit().await?;
         Ok(done)
@@ -151,7 +161,9 @@ impl Service {
         let asked = tokio::time::timeout(ACCEPT_LIMIT, sender.star(&target, starred)).await;
         let asked = asked.map_err(|_| late("star"))?;
         asked.map_err(|error| Error::new(Code::Unavailable, "WhatsApp did not take the star").because(error))?;
-        Ok(())
+        let mut tx = self.0.db.begin().await?;
+        tx.star_message(id, &target.wa_message_id, starred).await?;
+        tx.commit().await
     }
 
     /// Tells the sender that a voice message or a film was played.

@@ -17,6 +17,7 @@ pub mod label;
 pub mod media;
 pub mod message;
 pub mod message_action;
+pub mod message_pass;
 pub mod pairing;
 pub mod pairing_link;
 pub mod passkey;

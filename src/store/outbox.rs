@@ -1,6 +1,7 @@
 //! The outbox.
 
 use crate::domain::clock::Time;
+use crate::domain::content::Content;
 use crate::domain::ids::{GatewayId, OrganizationId, SessionId};
 use crate::domain::outbox::{Item, Lane, OutboxState};
 use crate::error::{Error, Result};
@@ -136,6 +137,13 @@ impl Tx {
         self.execute_built(sql, &args).await
     }
 
+    /// Stores what a message holds, once its file lies at WhatsApp.
+    pub async fn set_message_content(&mut self, id: &str, content: &Content) -> Result<()> {
+        let content = content.to_json();
+        let sql = "UPDATE messages SET content = $2 WHERE id = $1";
+        self.execute(sql, args![id, &content]).await.map(drop)
+    }
+
     /// Stores what a message has become before it goes out, such as where its file lies at WhatsApp.
     pub async fn update_outbox_draft(&mut self, item: &Item) -> Result<()> {
         let content = serde_json::to_string(&item.draft).map_err(Error::internal)?;
@@ -263,8 +271,9 @@ impl Db {
 
     /// Seconds after which messages of a chat disappear; 0 for never, `None` when nothing is known.
     pub async fn chat_timer(&self, session: &SessionId, chat: &str) -> Result<Option<i64>> {
-        let sql = "SELECT ephemeral FROM groups WHERE session_id = $1 AND group_jid = $2";
-        self.row(sql, args![session, chat]).await?.map(|row| row.get(0)).transpose()
+        let sql = "SELECT MAX(timer) FROM (SELECT ephemeral AS timer FROM groups WHERE session_id = $1 AND group_jid = $2
+                     UNION ALL SELECT ephemeral AS timer FROM chats WHERE session_id = $1 AND jid = $2) AS timers";
+        Ok(self.row(sql, args![session, chat]).await?.map(|row| row.get(0)).transpose()?.flatten())
     }
 
     /// One message of the outbox by its id here or by WhatsApp's.

@@ -137,6 +137,38 @@ pub fn operation(target: &Target, operation: &Operation, now: Time) -> wa::Messa
     }
 }
 
+/// A vote in a poll.
+#[derive(Clone, Debug)]
+pub struct Ballot {
+    /// The poll's secret.
+    pub secret: Vec<u8>,
+    /// Who asks.
+    pub creator: String,
+    /// Who votes, by an address of the same kind.
+    pub voter: String,
+    /// What is voted for.
+    pub options: Vec<String>,
+}
+
+/// A vote as a message: the choice is encrypted for those who have the poll.
+///
+/// # Errors
+/// Only with a secret that is none.
+pub fn vote(poll: &Target, ballot: &Ballot, now: Time) -> anyhow::Result<wa::Message> {
+    let chosen: Vec<Vec<u8>> =
+        ballot.options.iter().map(|option| wacore::poll::compute_option_hash(option).to_vec()).collect();
+    let Ballot { secret, creator, voter, .. } = ballot;
+    let (payload, iv) = wacore::poll::encrypt_poll_vote_with_secret(&chosen, secret, &poll.wa_message_id, creator, voter)?;
+    let vote = wa::message::PollEncValue { enc_payload: Some(payload), enc_iv: Some(iv.to_vec()) };
+    let update = wa::message::PollUpdateMessage {
+        poll_creation_message_key: MessageField::some(poll.key()),
+        vote: MessageField::some(vote),
+        sender_timestamp_ms: Some(now.0),
+        ..Default::default()
+    };
+    Ok(wa::Message { poll_update_message: MessageField::some(update), ..Default::default() })
+}
+
 fn protocol(protocol: wa::message::ProtocolMessage) -> wa::Message {
     wa::Message { protocol_message: MessageField::some(protocol), ..Default::default() }
 }

@@ -7,7 +7,7 @@ use whatsapp_rust::send::SendOptions;
 
 use super::connection::{Ack, Sender};
 use super::failure::Unsent;
-use super::outgoing::{self, Operation, Target};
+use super::outgoing::{self, Ballot, Operation, Target};
 use crate::domain::clock::Time;
 use crate::domain::jid::Address;
 use crate::domain::outbox::Draft;
@@ -29,6 +29,19 @@ impl Sender {
         limit: Duration,
     ) -> Result<Option<Ack>, Unsent> {
         self.send_message(&target.chat, wa_message_id, outgoing::operation(target, operation, now), limit).await
+    }
+
+    /// Votes in a poll; otherwise like [`Sender::operate`].
+    pub async fn vote(
+        &self,
+        poll: &Target,
+        ballot: &Ballot,
+        wa_message_id: &str,
+        now: Time,
+        limit: Duration,
+    ) -> Result<Option<Ack>, Unsent> {
+        let vote = outgoing::vote(poll, ballot, now).map_err(|e| Unsent::Refused(e.into()))?;
+        self.send_message(&poll.chat, wa_message_id, vote, limit).await
     }
 
     /// Marks a message with a star, or takes the star away, on all of the account's devices.

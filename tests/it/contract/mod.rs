@@ -30,8 +30,6 @@ const NOT_YET: &[&str] = &[
     "disableOAuthApp",
     "enableOAuthApp",
     "rotateOAuthAppSecret",
-    "forwardMessage",
-    "voteMessage",
 ];
 
 /// What documented requests may hold and ours do not take yet, as `operation: name`. Exact too.

@@ -23,6 +23,10 @@ pub(super) async fn calls(c: &mut Contract, gateway: &Gateway, id: &str) {
     }
     let reply = json!({"type": "text", "to": BUDI, "text": "and", "replyTo": sent[0]});
     c.call(gateway, "sendMessage", &[id], Some(reply)).await;
+    let vote = c.call(gateway, "voteMessage", &[id, &sent[3]], Some(json!({"options": ["b"]}))).await;
+    assert_eq!(vote["mode"], "sync");
+    let passed = c.call(gateway, "forwardMessage", &[id, &sent[1]], Some(json!({"to": BUDI}))).await;
+    assert_eq!(passed["mode"], "sync");
     let text = sent[0].as_str();
     c.call(gateway, "editMessage", &[id, text], Some(json!({"text": "hello!"}))).await;
     c.call(gateway, "addReaction", &[id, text], Some(json!({"emoji": "👍"}))).await;

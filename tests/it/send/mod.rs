@@ -1,5 +1,6 @@
 //! Sending: every kind, what is done to messages, the outbox with its budgets and restrictions, and that everything arrives once.
 
+mod bench;
 mod kinds;
 mod once;
 mod operations;

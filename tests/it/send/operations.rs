@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{BUDI, DEWI, SHOP, Shop};
 use crate::gateway::{Home, KEY, on_both_engines};
 
-on_both_engines!(edits_revokes_reactions, what_cannot_be_done);
+on_both_engines!(edits_revokes_reactions, votes_and_forwards, what_cannot_be_done);
 
 async fn edits_revokes_reactions(home: Home) {
     let shop = Shop::open(home.start().await).await;
@@ -47,6 +47,43 @@ async fn edits_revokes_reactions(home: Home) {
         let (status, answer) = shop.gateway.call_as(Some(KEY), method, &path, body).await;
         assert_eq!(status, 204, "{answer}");
     }
+    shop.gateway.stop().await;
+}
+
+async fn votes_and_forwards(home: Home) {
+    let shop = Shop::open(home.start().await).await;
+    let base = format!("{}/messages", shop.path);
+    let poll = json!({"to": SHOP, "poll": {"question": "Which?", "options": ["a", "b"]}});
+    let poll = shop.gateway.post(&format!("/sandbox/v1/phones/{BUDI}/messages"), poll).await;
+    let path = format!("{base}/{}", poll["id"].as_str().unwrap());
+    let stored = async {
+        while shop.gateway.call_as(Some(KEY), "GET", &path, None).await.0 != 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(crate::gateway::PATIENCE, stored).await.expect("the poll is stored");
+    let (status, error) = shop.gateway.call_as(Some(KEY), "POST", &format!("{path}/vote"), Some(json!({"options": ["c"]}))).await;
+    assert_eq!(status, 400, "{error}");
+    let voted = shop.gateway.post(&format!("{path}/vote"), json!({"options": ["b"]})).await;
+    assert_eq!(voted["mode"], "sync");
+    let mine = json!([format!("{SHOP}@s.whatsapp.net")]);
+    let rows = format!("/sandbox/v1/phones/{BUDI}/messages?with={SHOP}");
+    let counted = |page: &Value| page["data"].as_array().unwrap().iter().any(|row| row["poll"]["options"][1]["voters"] == mine);
+    shop.gateway.until(&rows, "the vote, opened", counted).await;
+
+    let question = shop.written(BUDI, "pass this on").await;
+    let path = format!("{base}/{}/forward", question["id"].as_str().unwrap());
+    let passed = shop.gateway.post(&path, json!({"to": DEWI})).await;
+    let row = shop.shown(DEWI, &passed["waMessageId"], "it", |row| row["text"] == "pass this on").await;
+    assert_eq!(row["forwarded"], true, "{row}");
+    // A picture that was sent from here, by its keys.
+    let picture = json!({"type": "image", "to": BUDI, "media": {"data": super::kinds::PIXEL}, "caption": "look"});
+    let picture = shop.sent(picture).await;
+    let first = shop.shown(BUDI, &picture["waMessageId"], "it", |row| row["kind"] == "image").await;
+    let path = format!("{base}/{}/forward", picture["waMessageId"].as_str().unwrap());
+    let passed = shop.gateway.post(&path, json!({"to": DEWI})).await;
+    let row = shop.shown(DEWI, &passed["waMessageId"], "it", |row| row["kind"] == "image").await;
+    assert_eq!((&row["media"]["sha256"], &row["text"]), (&first["media"]["sha256"], &json!("look")), "{row}");
     shop.gateway.stop().await;
 }
 
