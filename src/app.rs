@@ -280,7 +280,8 @@ pub async fn sandbox(
 ) -> anyhow::Result<ExitCode> {
     let ambient = Ambient::system();
     let SandboxOptions { listen, ws_listen, state, world, seed, api_key } = options;
-    let sandbox = Sandbox::open(SandboxConfig { state_file: state, world, seed, ..SandboxConfig::default() }, ambient.clone()).await?;
+    let sandbox =
+        Sandbox::open(SandboxConfig { state_file: state, world, seed, ..SandboxConfig::default() }, ambient.clone()).await?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen {listen}"))?;
     let ws = TcpListener::bind(ws_listen).await.with_context(|| format!("ws-listen {ws_listen}"))?;
     let (control, url) = (listener.local_addr()?, format!("ws://{}/ws/chat", ws.local_addr()?));

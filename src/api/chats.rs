@@ -15,7 +15,7 @@ use crate::proto::gateway::{
     ListChatsResponse, ReadChatRequest, SearchMessagesRequest, SearchMessagesResponse, UpdateChatRequest,
 };
 use crate::service::Service;
-use crate::service::chat::{ChatWish, Search, Said};
+use crate::service::chat::{ChatWish, Said, Search};
 
 /// How many chats or messages a page has when the caller does not say.
 const PAGE: i64 = 100;
@@ -81,10 +81,7 @@ impl ChatService for Chats {
         Ok(Response::new(chat(found)))
     }
 
-    async fn search_messages(
-        &self,
-        request: Request<SearchMessagesRequest>,
-    ) -> Result<Response<SearchMessagesResponse>, Status> {
+    async fn search_messages(&self, request: Request<SearchMessagesRequest>) -> Result<Response<SearchMessagesResponse>, Status> {
         let caller = principal(&request)?;
         let it = request.into_inner();
         let search = Search {

@@ -105,9 +105,7 @@ include!(concat!(env!("OUT_DIR"), "/validate.rs"));
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::gateway::{
-        CreateApiKeyRequest, ListEventsRequest, SendMessageRequest, UpdateSessionRequest,
-    };
+    use crate::proto::gateway::{CreateApiKeyRequest, ListEventsRequest, SendMessageRequest, UpdateSessionRequest};
 
     fn fields(message: &impl Validate) -> Vec<String> {
         check(message).err().map(|e| e.fields.into_iter().map(|f| f.field).collect()).unwrap_or_default()

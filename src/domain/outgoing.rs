@@ -170,7 +170,10 @@ impl Outgoing {
             }
             OutgoingKind::Album => body = self.album()?,
             _ => {
-                let file = self.media.as_ref().ok_or_else(|| Error::field("media", format!("missing; a message of type {} needs a file", kind.word())))?;
+                let file = self
+                    .media
+                    .as_ref()
+                    .ok_or_else(|| Error::field("media", format!("missing; a message of type {} needs a file", kind.word())))?;
                 file.check("media")?;
                 let caption = self.caption.as_deref().or(file.caption.as_deref()).filter(|caption| !caption.is_empty());
                 body = caption.map(|caption| bounded("caption", caption, MOST_TEXT)).transpose()?;

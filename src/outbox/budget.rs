@@ -64,7 +64,8 @@ pub async fn admit(tx: &mut Tx, session: &Session, chat: &str, lane: Lane, count
     if lane == Lane::Cold
         && let Err(UsedUp { limit, frees_at, .. }) = newcomer(tx, session, chat, now).await?
     {
-        let message = format!("the session's budget of {limit} new contacts per day is used up; send with async=true to wait for it");
+        let message =
+            format!("the session's budget of {limit} new contacts per day is used up; send with async=true to wait for it");
         let error = Error::new(Code::RateLimited, message).reason("new_contacts_used_up");
         return Err(error.retry_after(frees_at.since(now)).detail("limit", limit));
     }

@@ -64,8 +64,8 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataMap;
 use tonic::{Status, client};
 
-use crate::api::guard::Checked;
 use crate::api::convert::HTTP_STATUS;
+use crate::api::guard::Checked;
 use crate::api::layers::{Calls, RequestId};
 use crate::error::{Code, Error};
 use crate::rest::body::read;

@@ -79,7 +79,8 @@ impl Service {
     ) -> Result<(Vec<Chat>, Option<String>)> {
         caller.require(Capability::Read)?;
         self.get_session(caller, id).await?;
-        let after = cursor.map(|text| cut(text).and_then(|(at, id)| Some((at, id.parse().ok()?))).ok_or_else(bad_cursor)).transpose()?;
+        let after =
+            cursor.map(|text| cut(text).and_then(|(at, id)| Some((at, id.parse().ok()?))).ok_or_else(bad_cursor)).transpose()?;
         let mut page = self.0.db.chats(id, after, limit.saturating_add(1)).await?;
         let next = more(&mut page, limit, |chat| format!("{}-{}", chat.last_message_at.0, chat.id));
         Ok((page, next))

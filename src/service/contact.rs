@@ -98,7 +98,8 @@ impl Service {
             numbers.push(phone_digits(&field, phone)?);
         }
         let found = check::registered(&self.0.db, id, &numbers, self.0.ambient.now(), || self.online(&session)).await?;
-        let answer = |(query, digits): (&String, &String)| OnWhatsApp { query: query.clone(), jid: found.get(digits).cloned().flatten() };
+        let answer =
+            |(query, digits): (&String, &String)| OnWhatsApp { query: query.clone(), jid: found.get(digits).cloned().flatten() };
         Ok(phones.iter().zip(&numbers).map(answer).collect())
     }
 

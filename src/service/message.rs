@@ -405,7 +405,9 @@ fn concluded(mut sent: Sent, outcome: Option<Outcome>, now: Time) -> Result<Sent
             let text = format!("WhatsApp refused the message (code {code})");
             Err(Error::new(Code::Conflict, text).reason("refused_by_whatsapp").detail("whatsappCode", code))
         }
-        Some(Outcome::Failed(reason)) => Err(Error::field("to", "the message could not be prepared for this recipient").reason(reason)),
+        Some(Outcome::Failed(reason)) => {
+            Err(Error::field("to", "the message could not be prepared for this recipient").reason(reason))
+        }
         Some(Outcome::Restricted(until)) => Err(budget::restricted(until, now).detail("whatsappCode", "463")),
         Some(Outcome::TooMuch(wait)) => {
             let text = "WhatsApp wants fewer messages from this number for now";

@@ -123,7 +123,9 @@ impl Service {
             return Err(Error::field("emoji", "missing; one emoji"));
         }
         let emoji = emoji.unwrap_or_default();
-        let plain = emoji.chars().any(|c| c.is_ascii_alphanumeric() && !emoji.contains('\u{20e3}') || c.is_whitespace() || c.is_control());
+        let plain = emoji
+            .chars()
+            .any(|c| c.is_ascii_alphanumeric() && !emoji.contains('\u{20e3}') || c.is_whitespace() || c.is_control());
         if plain || emoji.len() > EMOJI {
             return Err(Error::field("emoji", "not one emoji"));
         }

@@ -21,7 +21,13 @@ const ACCEPT_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl Service {
     /// Passes a message on as it is: its content and the keys of its file are copied, and it is marked as forwarded.
-    pub async fn forward_message(&self, caller: &Principal, id: &SessionId, named: &Named, to: &str) -> Result<super::message::Sent> {
+    pub async fn forward_message(
+        &self,
+        caller: &Principal,
+        id: &SessionId,
+        named: &Named,
+        to: &str,
+    ) -> Result<super::message::Sent> {
         caller.require(Capability::Send)?;
         let session = self.get_session(caller, id).await?;
         let to = Address::parse("to", to)?;
@@ -92,8 +98,7 @@ impl Service {
             selected: options.to_vec(),
             ..MessagePayload::default()
         };
-        let vote =
-            Vote { sender_jid: own.wa_jid.clone(), name: None, from_me: true, selected: options.to_vec(), timestamp: at };
+        let vote = Vote { sender_jid: own.wa_jid.clone(), name: None, from_me: true, selected: options.to_vec(), timestamp: at };
         let mut recording = self.0.log.begin().await?;
         recording.tx.vote(id, &message.wa_message_id, &vote).await?;
         recording.tell(&session.organization, id, Payload::PollVote(Box::new(payload)));

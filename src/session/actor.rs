@@ -20,10 +20,10 @@ use crate::domain::ids::SessionId;
 use crate::domain::payload::Problem;
 use crate::domain::session::{Reason, State, Status};
 use crate::error::Result;
+use crate::wa::Connection;
 use crate::wa::attention::Ringing;
 use crate::wa::connection::{OpenError, Signal};
 use crate::wa::device::DeviceStore;
-use crate::wa::Connection;
 
 /// How many small errands (read receipts, resends) may run beside the loop; more are left out.
 const ERRANDS: usize = 32;

@@ -39,7 +39,8 @@ impl Recorder {
     pub async fn digest_history(&self) -> Result<()> {
         while let Some(part) = self.db.next_history_part(&self.session).await? {
             let own = self.db.session_by_id(&self.session).await?.and_then(|row| row.account);
-            let mut told = HistorySynced { kind: part.kind, chunk: part.chunk, progress: part.progress, ..HistorySynced::default() };
+            let mut told =
+                HistorySynced { kind: part.kind, chunk: part.chunk, progress: part.progress, ..HistorySynced::default() };
             let (give, mut pieces) = mpsc::channel(PIECES);
             let size = u64::try_from(part.size).unwrap_or_default();
             let reading = tokio::task::spawn_blocking(move || {
@@ -128,7 +129,12 @@ impl Recorder {
         // Who speaks in a group may be met here for the first time.
         let people: Vec<&Who> = all
             .iter()
-            .flat_map(|it| [it.sender.as_ref()].into_iter().chain(it.reactions.iter().map(|one| one.0.as_ref())).chain(it.votes.iter().map(|one| one.0.as_ref())))
+            .flat_map(|it| {
+                [it.sender.as_ref()]
+                    .into_iter()
+                    .chain(it.reactions.iter().map(|one| one.0.as_ref()))
+                    .chain(it.votes.iter().map(|one| one.0.as_ref()))
+            })
             .flatten()
             .filter(|_| in_group)
             .collect();
@@ -139,7 +145,8 @@ impl Recorder {
             let at = people.iter().position(|other| *other == who);
             at.filter(|_| learned.len() == people.len()).map_or_else(|| who.clone(), |at| as_of_now(&learned, at))
         };
-        let own_who = own.map(|own| Who { jid: own.wa_jid.clone(), lid: own.wa_lid.clone(), phone: Some(own.phone_number.clone()) });
+        let own_who =
+            own.map(|own| Who { jid: own.wa_jid.clone(), lid: own.wa_lid.clone(), phone: Some(own.phone_number.clone()) });
         let sender = |who: Option<&Who>| match who {
             None => own_who.clone().unwrap_or_default(),
             Some(_) if !in_group => chat.clone(),

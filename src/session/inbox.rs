@@ -93,11 +93,7 @@ impl Recorder {
         }
         let learned = recording.tx.learn(&self.session, &seen, self.ambient.now()).await?;
         let known = |at: Option<usize>| at.map(|at| as_of_now(&learned, at));
-        let own = own.map(|own| Who {
-            jid: own.wa_jid.clone(),
-            lid: own.wa_lid.clone(),
-            phone: Some(own.phone_number.clone()),
-        });
+        let own = own.map(|own| Who { jid: own.wa_jid.clone(), lid: own.wa_lid.clone(), phone: Some(own.phone_number.clone()) });
         let parties = all.iter().zip(places).map(|(inbound, (chat, sender))| {
             let own = own.clone().filter(|_| inbound.from_me);
             Parties {
@@ -108,13 +104,7 @@ impl Recorder {
         Ok(parties.collect())
     }
 
-    async fn record(
-        &self,
-        recording: &mut Recording,
-        inbound: &Inbound,
-        parties: &Parties,
-        own: Option<&Account>,
-    ) -> Result<()> {
+    async fn record(&self, recording: &mut Recording, inbound: &Inbound, parties: &Parties, own: Option<&Account>) -> Result<()> {
         if let Act::Message { kind, body, content } = &inbound.act {
             if *kind == "unsupported" {
                 metrics::counter!("wagw_unknown_inbound_total", "kind" => "message").increment(1);
@@ -125,7 +115,8 @@ impl Recorder {
                 if message.content.media.as_ref().is_some_and(|file| file.keys.is_some()) {
                     recording.tx.want_media(&self.waiting(&message)).await?;
                 }
-                let payload = Box::new(MessagePayload { content: content.told(), body: body.clone(), ..payload(inbound, parties) });
+                let payload =
+                    Box::new(MessagePayload { content: content.told(), body: body.clone(), ..payload(inbound, parties) });
                 let payload = if inbound.from_me { Payload::MessageFromMe(payload) } else { Payload::Message(payload) };
                 recording.tell(&self.organization, &self.session, payload);
             }
@@ -138,7 +129,9 @@ impl Recorder {
         let told = match &inbound.act {
             Act::Message { .. } => None,
             Act::Reaction { target, emoji } => self.reaction(recording, inbound, parties, target, emoji).await?,
-            Act::Edit { target, body, content } => self.edit(recording, inbound, parties, target, body.as_deref(), content).await?,
+            Act::Edit { target, body, content } => {
+                self.edit(recording, inbound, parties, target, body.as_deref(), content).await?
+            }
             Act::Revoke { target } => self.revoke(recording, inbound, parties, target).await?,
             Act::Vote { poll, sealed } => self.vote(recording, inbound, parties, (poll, sealed), own).await?,
             Act::Pin { target, pinned } => Some(chat_change(parties, |change| {
@@ -203,11 +196,8 @@ impl Recorder {
             }
             recording.tx.edit_message(&row.id, body, &merged, inbound.timestamp).await?;
         }
-        let payload = MessagePayload {
-            body: body.map(str::to_owned),
-            content: content.clone().told(),
-            ..about(target, inbound, parties)
-        };
+        let payload =
+            MessagePayload { body: body.map(str::to_owned), content: content.clone().told(), ..about(target, inbound, parties) };
         Ok(Some(Payload::MessageEdited(Box::new(payload))))
     }
 
@@ -244,7 +234,8 @@ impl Recorder {
         let found = rows.iter().find_map(|row| Some((row, row.content.poll.as_ref()?, row.content.secret.as_ref()?)));
         let opened = found.and_then(|(row, poll, secret)| {
             let creators = if row.from_me { own_addresses(own) } else { Vec::new() };
-            let creators = [creators, [Some(row.sender_jid.clone()), row.sender_lid.clone()].into_iter().flatten().collect()].concat();
+            let creators =
+                [creators, [Some(row.sender_jid.clone()), row.sender_lid.clone()].into_iter().flatten().collect()].concat();
             let creators = [creators, addresses(&parties.chat), target.sender.iter().cloned().collect()].concat();
             let voters = if inbound.from_me { own_addresses(own) } else { Vec::new() };
             let voters = [voters, addresses(&parties.sender), addresses(&inbound.sender)].concat();

@@ -70,7 +70,8 @@ impl Tx {
     pub async fn ended_polls(&mut self, now: Time, limit: i64) -> Result<Vec<Message>> {
         let sql = "DELETE FROM poll_ends WHERE message_id IN
                    (SELECT message_id FROM poll_ends WHERE end_at <= $1 ORDER BY end_at LIMIT $2) RETURNING message_id";
-        let ids: Vec<String> = self.rows_built(sql.to_owned(), args![now, limit]).await?.iter().map(|row| row.get(0)).collect::<Result<_>>()?;
+        let ids: Vec<String> =
+            self.rows_built(sql.to_owned(), args![now, limit]).await?.iter().map(|row| row.get(0)).collect::<Result<_>>()?;
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -141,12 +142,8 @@ impl Db {
                 people!("reactions")
             );
             for row in self.rows_built(sql, &args).await? {
-                let reaction = Reaction {
-                    sender_jid: address(&row, 0)?,
-                    from_me: row.get(3)?,
-                    emoji: row.get(4)?,
-                    timestamp: row.get(5)?,
-                };
+                let reaction =
+                    Reaction { sender_jid: address(&row, 0)?, from_me: row.get(3)?, emoji: row.get(4)?, timestamp: row.get(5)? };
                 let all = found.entry(row.get(6)?).or_default();
                 all.retain(|earlier| earlier.sender_jid != reaction.sender_jid);
                 all.push(reaction);

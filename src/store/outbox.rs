@@ -28,7 +28,8 @@ fn read(row: &Row) -> Result<Item> {
         wa_message_id: row.get(3)?,
         chat_jid: row.get(4)?,
         state: row.word(5, OutboxState::from_word)?,
-        lane: Lane::from_number(lane).ok_or_else(|| Error::internal(anyhow::anyhow!("the outbox has the unknown lane {lane}")))?,
+        lane: Lane::from_number(lane)
+            .ok_or_else(|| Error::internal(anyhow::anyhow!("the outbox has the unknown lane {lane}")))?,
         draft: draft.map_err(Error::internal)?,
         due_at: row.get(8)?,
         expires_at: row.get(9)?,
@@ -109,7 +110,8 @@ impl Tx {
 
     /// Puts a message back: it is to be sent again from `due_at` on. Nothing changes when it was settled meanwhile.
     pub async fn requeue_outbox(&mut self, id: &str, state: OutboxState, reason: Option<&str>, due_at: Time) -> Result<bool> {
-        let sql = "UPDATE outbox SET state = $2, reason = $3, due_at = $4, claimed_until = 0 WHERE id = $1 AND settled_at IS NULL";
+        let sql =
+            "UPDATE outbox SET state = $2, reason = $3, due_at = $4, claimed_until = 0 WHERE id = $1 AND settled_at IS NULL";
         Ok(self.execute(sql, args![id, state.word(), reason, due_at]).await? > 0)
     }
 
@@ -172,7 +174,8 @@ impl Tx {
 
     /// When, of the places taken after `since`, the one with `skip` older ones was taken.
     pub async fn nth_released_since(&mut self, session: &SessionId, since: Time, skip: i64) -> Result<Option<Time>> {
-        let sql = "SELECT released_at FROM outbox WHERE session_id = $1 AND released_at > $2 ORDER BY released_at LIMIT 1 OFFSET $3";
+        let sql =
+            "SELECT released_at FROM outbox WHERE session_id = $1 AND released_at > $2 ORDER BY released_at LIMIT 1 OFFSET $3";
         self.row(sql, args![session, since, skip]).await?.map(|row| row.get(0)).transpose()
     }
 

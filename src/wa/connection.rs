@@ -11,11 +11,11 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 use wacore::types::events::Subscription;
+use whatsapp_rust::TokioRuntime;
 use whatsapp_rust::client::Client;
 use whatsapp_rust::pair_code::{PairCodeOptions, PairCodeRejection};
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::transport::TokioWebSocketTransportFactory;
-use whatsapp_rust::TokioRuntime;
 
 use super::attention::{Attention, Ringing};
 use super::device::DeviceStore;

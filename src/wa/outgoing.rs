@@ -155,8 +155,7 @@ pub struct Ballot {
 /// # Errors
 /// Only with a secret that is none.
 pub fn vote(poll: &Target, ballot: &Ballot, now: Time) -> anyhow::Result<wa::Message> {
-    let chosen: Vec<Vec<u8>> =
-        ballot.options.iter().map(|option| wacore::poll::compute_option_hash(option).to_vec()).collect();
+    let chosen: Vec<Vec<u8>> = ballot.options.iter().map(|option| wacore::poll::compute_option_hash(option).to_vec()).collect();
     let Ballot { secret, creator, voter, .. } = ballot;
     let (payload, iv) = wacore::poll::encrypt_poll_vote_with_secret(&chosen, secret, &poll.wa_message_id, creator, voter)?;
     let vote = wa::message::PollEncValue { enc_payload: Some(payload), enc_iv: Some(iv.to_vec()) };
@@ -187,8 +186,11 @@ pub fn message(draft: &Draft, chat: &Address) -> wa::Message {
     if let Some(context) = context(draft) {
         match message.conversation.take() {
             Some(text) => {
-                let text =
-                    wa::message::ExtendedTextMessage { text: Some(text), context_info: MessageField::some(context), ..Default::default() };
+                let text = wa::message::ExtendedTextMessage {
+                    text: Some(text),
+                    context_info: MessageField::some(context),
+                    ..Default::default()
+                };
                 message.extended_text_message = MessageField::some(text);
             }
             None => {
@@ -265,7 +267,8 @@ fn body(kind: &str, text: Option<&str>, content: &Content) -> wa::Message {
                 ..Default::default()
             });
             if cards.len() > 1 {
-                let all = wa::message::ContactsArrayMessage { display_name: text, contacts: cards.collect(), ..Default::default() };
+                let all =
+                    wa::message::ContactsArrayMessage { display_name: text, contacts: cards.collect(), ..Default::default() };
                 message.contacts_array_message = MessageField::some(all);
             } else if let Some(card) = cards.next() {
                 message.contact_message = MessageField::some(card);

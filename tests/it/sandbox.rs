@@ -1,9 +1,9 @@
 //! The sandbox, driven by the real client library over a real socket.
 
-pub(crate) mod client;
 mod acts;
 mod app_state;
 mod behaviours;
+pub(crate) mod client;
 mod contacts;
 mod faults;
 mod groups;

@@ -20,7 +20,8 @@ impl PhoneChatService for Control {
     }
 
     async fn update_phone_chat(&self, request: Request<proto::UpdatePhoneChatRequest>) -> Done {
-        let proto::UpdatePhoneChatRequest { phone_number, chat, pinned, archived, muted, muted_until, read } = request.into_inner();
+        let proto::UpdatePhoneChatRequest { phone_number, chat, pinned, archived, muted, muted_until, read } =
+            request.into_inner();
         let muted_until = muted_until.map(|until| Time(until.seconds.saturating_mul(1000) + i64::from(until.nanos / 1_000_000)));
         let change = ChatChange { pinned, archived, muted, muted_until, read };
         self.sandbox.change_chat(&phone_number, &chat, change).await.map(Response::new).map_err(to_status)

@@ -51,13 +51,13 @@ impl World {
             Chat::Person(peer) => self.phone_sends_to_person(number, peer, &envelope, content),
             Chat::Group(id) => {
                 let readers = self.group_devices(id);
-                self.phone_sends_to_many(number, &envelope, content, &readers).map_err(failed)?;
+                self.phone_sends_to_many(number, &envelope, content, &readers).map_err(|e| failed(&e))?;
             }
             Chat::Status(audience) => {
                 let others = audience.iter().filter(|reader| !self.blocks(reader, number));
                 let mut readers: Vec<Place> = others.flat_map(|reader| self.all_devices(reader)).collect();
                 readers.extend(self.all_devices(number));
-                self.phone_sends_to_many(number, &envelope, content, &readers).map_err(failed)?;
+                self.phone_sends_to_many(number, &envelope, content, &readers).map_err(|e| failed(&e))?;
             }
         }
         Ok(shown)
@@ -176,7 +176,7 @@ impl World {
     }
 }
 
-fn failed(error: super::signal::CipherError) -> Error {
+fn failed(error: &super::signal::CipherError) -> Error {
     Error::internal(anyhow::anyhow!("encrypting for a group: {error}"))
 }
 

@@ -383,7 +383,11 @@ impl World {
     /// Damages the ciphertexts of a message if a fault wants it.
     pub(super) fn fault_spoils(&mut self, to: &Place, stanza: &mut Node) {
         let sealed = stanza.tag == "message" && children(stanza).iter().any(|child| child.tag == "enc");
-        if sealed && to.device != 0 && attr(stanza, "category") != "peer" && self.fault_strikes(FaultKind::Unavailable, to, "message") {
+        if sealed
+            && to.device != 0
+            && attr(stanza, "category") != "peer"
+            && self.fault_strikes(FaultKind::Unavailable, to, "message")
+        {
             stanza.content = Some(NodeContent::Nodes(vec![el("unavailable").build()]));
             return;
         }

@@ -97,9 +97,11 @@ fn thing(message: &wa::Message) -> Option<Thing<'_>> {
             }
         };
     }
-    let film = |it: &wa::message::VideoMessage| media!(it, it.jpeg_thumbnail.as_deref(), {
-        width: it.width, height: it.height, seconds: it.seconds, animated: it.gif_playback.unwrap_or_default()
-    });
+    let film = |it: &wa::message::VideoMessage| {
+        media!(it, it.jpeg_thumbnail.as_deref(), {
+            width: it.width, height: it.height, seconds: it.seconds, animated: it.gif_playback.unwrap_or_default()
+        })
+    };
     let poll = |it: &wa::message::PollCreationMessage| Content {
         poll: Some(Poll {
             name: it.name.clone().unwrap_or_default(),
@@ -174,7 +176,13 @@ fn card(it: &wa::message::ContactMessage) -> Card {
     Card { display_name: it.display_name.clone(), vcard: it.vcard.clone() }
 }
 
-fn keys(path: Option<&str>, key: Option<&[u8]>, sha: Option<&[u8]>, enc_sha: Option<&[u8]>, at: Option<i64>) -> Option<MediaKeys> {
+fn keys(
+    path: Option<&str>,
+    key: Option<&[u8]>,
+    sha: Option<&[u8]>,
+    enc_sha: Option<&[u8]>,
+    at: Option<i64>,
+) -> Option<MediaKeys> {
     Some(MediaKeys {
         direct_path: path?.to_owned(),
         media_key: Blob(key?.to_vec()),

@@ -148,11 +148,8 @@ fn conversation(it: &wa::Conversation) -> Option<Conversation> {
         _ => Who::new(plain(&jid)),
     };
     let is_person = matches!(jid.server, Server::Pn | Server::Lid);
-    let messages: Vec<Past> = it
-        .messages
-        .iter()
-        .filter_map(|entry| past(entry.message.as_option()?, is_person.then_some(&chat)))
-        .collect();
+    let messages: Vec<Past> =
+        it.messages.iter().filter_map(|entry| past(entry.message.as_option()?, is_person.then_some(&chat))).collect();
     let seconds = |at: Option<u64>| at.and_then(|at| i64::try_from(at).ok()).filter(|at| *at > 0).map(Time::from_secs);
     let newest = messages.iter().map(|message| message.timestamp).max();
     Some(Conversation {

@@ -109,7 +109,9 @@ fn news(event: &Event) -> Option<News> {
         Event::Presence(it) => (Change::Presence(presence(it)), false),
         Event::ChatPresence(it) => (Change::Presence(chat_presence(it)), false),
         Event::GroupUpdate(it) => (Change::Group(Box::new(group(it)?)), false),
-        Event::PictureUpdate(it) => (Change::Picture { of: one(&it.jid), id: it.picture_id.clone().filter(|_| !it.removed) }, false),
+        Event::PictureUpdate(it) => {
+            (Change::Picture { of: one(&it.jid), id: it.picture_id.clone().filter(|_| !it.removed) }, false)
+        }
         Event::UserAboutUpdate(it) => {
             (contact(&it.jid, "about", |change| change.about = Some(it.status.clone()), Names::default()), false)
         }
@@ -133,15 +135,21 @@ fn news(event: &Event) -> Option<News> {
             (contact(&it.from, "ephemeral", |change| change.ephemeral = Some(it.duration), Names::default()), false)
         }
         Event::IncomingCall(it) => (Change::Call(call(it)?), false),
-        Event::MissedCall(it) => (Change::Call(over(&it.from, &it.call_id, it.timestamp.timestamp_millis(), CallStatus::Missed)), false),
+        Event::MissedCall(it) => {
+            (Change::Call(over(&it.from, &it.call_id, it.timestamp.timestamp_millis(), CallStatus::Missed)), false)
+        }
         Event::PinUpdate(it) => (state(&it.jid, ChatState::Pinned(it.action.pinned.unwrap_or_default())), it.from_full_sync),
         Event::MuteUpdate(it) => {
             let end = it.action.mute_end_timestamp.map_or(FOR_EVER, |end| if end < 0 { FOR_EVER } else { Time(end) });
             let muted = it.action.muted.unwrap_or_default().then_some(end);
             (state(&it.jid, ChatState::Muted(muted)), it.from_full_sync)
         }
-        Event::ArchiveUpdate(it) => (state(&it.jid, ChatState::Archived(it.action.archived.unwrap_or_default())), it.from_full_sync),
-        Event::MarkChatAsReadUpdate(it) => (state(&it.jid, ChatState::Read(it.action.read.unwrap_or_default())), it.from_full_sync),
+        Event::ArchiveUpdate(it) => {
+            (state(&it.jid, ChatState::Archived(it.action.archived.unwrap_or_default())), it.from_full_sync)
+        }
+        Event::MarkChatAsReadUpdate(it) => {
+            (state(&it.jid, ChatState::Read(it.action.read.unwrap_or_default())), it.from_full_sync)
+        }
         Event::DeleteChatUpdate(it) => (state(&it.jid, ChatState::Deleted), it.from_full_sync),
         Event::ClearChatUpdate(it) => (state(&it.jid, ChatState::Cleared), it.from_full_sync),
         Event::StarUpdate(it) => {

@@ -125,11 +125,8 @@ fn history_comes_a_conversation_at_a_time() {
         messages: vec![entry("A", None, "mine", 100), entry("B", None, "also mine", 200)],
         ..Default::default()
     };
-    let group = wa::Conversation {
-        id: "1@g.us".into(),
-        messages: vec![entry("C", Some("88:4@lid"), "hers", 300)],
-        ..Default::default()
-    };
+    let group =
+        wa::Conversation { id: "1@g.us".into(), messages: vec![entry("C", Some("88:4@lid"), "hers", 300)], ..Default::default() };
     let whole = wa::HistorySync {
         conversations: vec![chat, group],
         pushnames: vec![wa::Pushname { id: Some("88@lid".into()), pushname: Some("Dewi".into()) }],

@@ -14,7 +14,8 @@ async fn a_status_goes_to_whom_it_is_for() {
     let post = format!("/api/v1/sessions/{ours}/status");
     let (status, why) = gateway.call_as(Some(KEY), "POST", &post, Some(json!({"type": "text", "text": "Open until nine"}))).await;
     assert_eq!((status, &why["error"]["details"]["fields"][0]["field"]), (400, &json!("audience")), "nobody is known yet: {why}");
-    let posted = gateway.post(&post, json!({"type": "text", "text": "Open until nine", "audience": [BUDI, format!("+{BUDI}")]})).await;
+    let posted =
+        gateway.post(&post, json!({"type": "text", "text": "Open until nine", "audience": [BUDI, format!("+{BUDI}")]})).await;
     assert_eq!(posted["recipients"], 1, "{posted}");
     let id = posted["messageId"].as_str().unwrap();
     let theirs = format!("/api/v1/sessions/{theirs}/messages/{id}");

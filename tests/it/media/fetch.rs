@@ -67,7 +67,8 @@ impl Story {
         let message = wa::Message { image_message: buffa::MessageField::some(image), ..Default::default() };
         let sent = self.budi.client.send_message(Jid::pn(SHOP), message).await.unwrap();
         let path = format!("/api/v1/sessions/{}/messages/{}", self.session, sent.message_id);
-        let has = |events: &Value| events["data"].as_array().unwrap().iter().any(|it| it["payload"]["waMessageId"] == *sent.message_id);
+        let has =
+            |events: &Value| events["data"].as_array().unwrap().iter().any(|it| it["payload"]["waMessageId"] == *sent.message_id);
         self.gateway.until("/api/v1/events?limit=1000&events=message", "the picture", has).await;
         (path, up)
     }
@@ -93,7 +94,10 @@ async fn a_picture_is_fetched_kept_and_told_by_a_signed_address() {
     let path = format!("{message}/media");
     let (status, headers, content) = down(gateway, &path, &[]).await;
     assert!(status == 200 && content == file, "{status}: {}", String::from_utf8_lossy(&content));
-    assert_eq!((headers["content-type"].to_str().unwrap(), headers["content-disposition"].to_str().unwrap()), ("image/jpeg", "attachment"));
+    assert_eq!(
+        (headers["content-type"].to_str().unwrap(), headers["content-disposition"].to_str().unwrap()),
+        ("image/jpeg", "attachment")
+    );
     let told = gateway.until("/api/v1/events?events=media.ready", "it", |it| it["data"][0].is_object()).await;
     assert_eq!(told["data"].as_array().map(Vec::len), Some(1), "{told}");
     // It is kept: WhatsApp can forget it, and parts of it can be had.
@@ -106,7 +110,10 @@ async fn a_picture_is_fetched_kept_and_told_by_a_signed_address() {
     let made = gateway.post(&format!("{message}/media-url"), json!({"expiresIn": 60})).await;
     let url = made["url"].as_str().unwrap();
     let answer = reqwest::get(url).await.unwrap();
-    assert_eq!((answer.status().as_u16(), &answer.headers()["content-disposition"], &answer.headers()["x-content-type-options"]), (200, &"attachment".parse().unwrap(), &"nosniff".parse().unwrap()));
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-disposition"], &answer.headers()["x-content-type-options"]),
+        (200, &"attachment".parse().unwrap(), &"nosniff".parse().unwrap())
+    );
     assert!(answer.bytes().await.unwrap() == file);
     // Others get neither.
     let stranger = gateway.stranger().await;

@@ -37,9 +37,15 @@ async fn figures(home: Home, engine: &str) {
     }
     waits.sort();
     let at = |part: usize| waits[(waits.len() - 1) * part / 100].as_secs_f64() * 1e3;
-    println!("{engine}: synchronous send, one after another: median {:.1} ms, 95% {:.1} ms, worst {:.1} ms", at(50), at(95), at(100));
+    println!(
+        "{engine}: synchronous send, one after another: median {:.1} ms, 95% {:.1} ms, worst {:.1} ms",
+        at(50),
+        at(95),
+        at(100)
+    );
     let since = Instant::now();
-    let sends = (0..MANY).map(|n| shop.send(json!({"type": "text", "to": if n % 2 == 0 { BUDI } else { DEWI }, "text": "x"}), ""));
+    let sends =
+        (0..MANY).map(|n| shop.send(json!({"type": "text", "to": if n % 2 == 0 { BUDI } else { DEWI }, "text": "x"}), ""));
     let answers = futures_util::future::join_all(sends).await;
     assert!(answers.iter().all(|(status, _)| *status == 200));
     println!("{engine}: one session, two chats, {MANY} at once: {:.0} texts/s", MANY as f64 / since.elapsed().as_secs_f64());

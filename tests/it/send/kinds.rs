@@ -8,7 +8,13 @@ use whatsapp_gateway::proto::gateway::{MessageType, SendMessageRequest};
 use super::{BUDI, DEWI, SHOP, Shop};
 use crate::gateway::{Home, KEY, on_both_engines};
 
-on_both_engines!(texts_places_cards_and_polls, answers_and_names, what_is_wrong_is_named, every_form_of_address_is_one, files_of_every_kind);
+on_both_engines!(
+    texts_places_cards_and_polls,
+    answers_and_names,
+    what_is_wrong_is_named,
+    every_form_of_address_is_one,
+    files_of_every_kind
+);
 
 async fn texts_places_cards_and_polls(home: Home) {
     let shop = Shop::open(home.start().await).await;
@@ -135,8 +141,7 @@ async fn every_form_of_address_is_one(home: Home) {
 }
 
 /// A picture of one dark pixel, PNG.
-pub(super) const PIXEL: &str =
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
+pub(super) const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
 
 async fn files_of_every_kind(home: Home) {
     let shop = Shop::open(home.start().await).await;
@@ -148,8 +153,7 @@ async fn files_of_every_kind(home: Home) {
     let once = json!({"type": "image", "to": BUDI, "media": {"data": PIXEL}, "viewOnce": true});
     let once = shop.sent(once).await;
     shop.shown(BUDI, &once["waMessageId"], "the picture", |row| row["viewOnce"] == true).await;
-    let document =
-        json!({"type": "document", "to": BUDI, "media": {"data": "aGVsbG8gd29ybGQ=", "filename": "hello.txt", "mimetype": "text/plain"}});
+    let document = json!({"type": "document", "to": BUDI, "media": {"data": "aGVsbG8gd29ybGQ=", "filename": "hello.txt", "mimetype": "text/plain"}});
     let document = shop.sent(document).await;
     shop.shown(BUDI, &document["waMessageId"], "the document", |row| row["kind"] == "document").await;
     let part = json!({"type": "image", "data": PIXEL});

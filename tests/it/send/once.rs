@@ -130,7 +130,8 @@ async fn everything_arrives_once(engine: Engine) {
 
 /// What goes wrong in one life of the process; the sandbox dies with it, and its faults too.
 async fn arm(world: &World, life: u64) {
-    let faults = [("drop", "message", 0.03), ("drop", "receipt", 0.01), ("duplicate", "message", 0.05), ("redeliver", "message", 0.05)];
+    let faults =
+        [("drop", "message", 0.03), ("drop", "receipt", 0.01), ("duplicate", "message", 0.05), ("redeliver", "message", 0.05)];
     for (kind, stanza, probability) in faults {
         let fault = json!({"kind": kind, "stanza": stanza, "probability": probability, "seed": life});
         world.insist("POST", "/sandbox/v1/faults", fault, &[201]).await;

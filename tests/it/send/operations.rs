@@ -10,7 +10,8 @@ on_both_engines!(edits_revokes_reactions, votes_and_forwards, what_cannot_be_don
 async fn edits_revokes_reactions(home: Home) {
     let shop = Shop::open(home.start().await).await;
     let call = async |method: &str, path: String, body: Value| {
-        let (status, answer) = shop.gateway.call_as(Some(KEY), method, &format!("{}/messages/{path}", shop.path), Some(body)).await;
+        let (status, answer) =
+            shop.gateway.call_as(Some(KEY), method, &format!("{}/messages/{path}", shop.path), Some(body)).await;
         assert_eq!(status, 200, "{method} {path}: {answer}");
         answer
     };
@@ -30,7 +31,11 @@ async fn edits_revokes_reactions(home: Home) {
         let path = format!("{}/reaction", id.as_str().unwrap());
         call("POST", path.clone(), json!({"emoji": "👍🏽"})).await;
         let row = shop.shown(BUDI, id, "the reaction", |row| row["reactions"][0]["emoji"] == "👍🏽").await;
-        assert_eq!(row["reactions"][0]["sender"].as_str().or(row["reactions"][0]["senderJid"].as_str()), Some(&*format!("{SHOP}@s.whatsapp.net")), "{row}");
+        assert_eq!(
+            row["reactions"][0]["sender"].as_str().or(row["reactions"][0]["senderJid"].as_str()),
+            Some(&*format!("{SHOP}@s.whatsapp.net")),
+            "{row}"
+        );
         call("DELETE", path, json!({})).await;
         shop.shown(BUDI, id, "no reaction", |row| row["reactions"].as_array().is_none_or(Vec::is_empty)).await;
     }
@@ -105,7 +110,8 @@ async fn what_cannot_be_done(home: Home) {
         ("POST", format!("{theirs}/played"), json!({}), 409, "not_playable"),
     ];
     for (method, path, body, wanted, reason) in cases {
-        let (status, error) = shop.gateway.call_as(Some(KEY), method, &format!("{}/messages/{path}", shop.path), Some(body)).await;
+        let (status, error) =
+            shop.gateway.call_as(Some(KEY), method, &format!("{}/messages/{path}", shop.path), Some(body)).await;
         assert_eq!(status, wanted, "{method} {path}: {error}");
         if !reason.is_empty() {
             assert_eq!(error["error"]["details"]["reason"], reason, "{method} {path}: {error}");

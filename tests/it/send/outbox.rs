@@ -38,7 +38,11 @@ async fn what_waits_goes_when_it_is_time(home: Home) {
     let (status, waiting) = shop.send(text(BUDI, "when you are back"), "?async=true").await;
     assert_eq!(status, 202, "{waiting}");
     let queue = shop.gateway.get(&format!("{}/outbox", shop.path)).await;
-    assert_eq!((queue["data"].as_array().unwrap().len(), &queue["data"][0]["delivery"]["state"]), (1, &json!("queued")), "{queue}");
+    assert_eq!(
+        (queue["data"].as_array().unwrap().len(), &queue["data"][0]["delivery"]["state"]),
+        (1, &json!("queued")),
+        "{queue}"
+    );
     shop.gateway.post(&format!("{}:start", shop.path), json!({})).await;
     settled(&shop, &waiting["outboxId"], "sent").await;
     // Scheduled: not before its time.

@@ -38,8 +38,12 @@ struct Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    (0..3u8, any::<bool>(), any::<bool>(), any::<bool>())
-        .prop_map(|(addresses, in_group, from_me, again)| Step { addresses, in_group, from_me, again })
+    (0..3u8, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(addresses, in_group, from_me, again)| Step {
+        addresses,
+        in_group,
+        from_me,
+        again,
+    })
 }
 
 /// The address after everything that was learned later.
@@ -285,7 +289,8 @@ async fn reactions_and_votes_are_each_persons_last(db: Db) {
     let found = db.reactions(&session.id, &["W".into(), "none".into()]).await.unwrap();
     assert_eq!(found.get("W"), Some(&vec![reaction(PHONE, "❤", 2)]));
     let votes = db.votes(&session.id, "W").await.unwrap();
-    let told: Vec<_> = votes.iter().map(|vote| (vote.sender_jid.as_str(), vote.name.as_deref(), vote.selected.join(","))).collect();
+    let told: Vec<_> =
+        votes.iter().map(|vote| (vote.sender_jid.as_str(), vote.name.as_deref(), vote.selected.join(","))).collect();
     assert_eq!(told, [("1@lid", None, "tea".into()), (PHONE, Some("Ana"), "coffee".into())]);
     let poll = Poll { options: vec!["tea".into(), "coffee".into(), "none".into()], ..Poll::default() };
     assert_eq!(tally(&poll, &votes), [("tea".into(), 1), ("coffee".into(), 1), ("none".into(), 0)]);
