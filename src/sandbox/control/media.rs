@@ -26,7 +26,7 @@ impl MediaService for Control {
         Ok(Response::new(proto::ExpireMediaResponse { expired: i64::try_from(expired).unwrap_or(i64::MAX) }))
     }
 
-    async fn delete_media(&self, request: Request<proto::DeleteMediaRequest>) -> Result<Response<()>, Status> {
+    async fn remove_media(&self, request: Request<proto::RemoveMediaRequest>) -> Result<Response<()>, Status> {
         let deleted = self.sandbox.delete_media(&request.into_inner().direct_path).await;
         deleted.map(Response::new).map_err(to_status)
     }
