@@ -5,10 +5,10 @@ use tonic::{Request, Response, Status};
 use super::{Answer, Control, timestamp};
 use crate::api::status::to_status;
 use crate::proto::sandbox as proto;
-use crate::proto::sandbox::media_service_server::MediaService;
+use crate::proto::sandbox::media_host_service_server::MediaHostService;
 
 #[tonic::async_trait]
-impl MediaService for Control {
+impl MediaHostService for Control {
     async fn list_media(&self, _: Request<proto::ListMediaRequest>) -> Answer<proto::ListMediaResponse> {
         let files = self.sandbox.list_media().into_iter().map(|file| proto::MediaFile {
             direct_path: file.direct_path,
