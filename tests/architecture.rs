@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rest", &["api", "proto", "telemetry", "domain", "error"]),
     ("console", &["service", "domain", "error"]),
     ("sandbox", &["api", "proto", "domain", "error"]),
-    ("cli", &["app", "config", "domain", "error", "lifecycle", "proto", "telemetry"]),
+    ("cli", &["app", "config", "domain", "error", "lifecycle", "proto", "sandbox", "telemetry"]),
     ("main", &["cli"]),
     // The composition root and the map of the house may name every room.
     ("app", &["*"]),

@@ -95,7 +95,7 @@ mod tests {
         for form in forms {
             assert_eq!(Key::read(&form).ok().map(|read| read.0), Some(key), "{form:?}");
         }
-        for bad in [&b""[..], b"nonsense", &[7; 31], &[7; 100], hex[..62].as_bytes()] {
+        for bad in [&b""[..], b"nonsense", &[7; 31], &[7; 100], &hex.as_bytes()[..62]] {
             assert!(Key::read(bad).is_err(), "{bad:?}");
         }
     }

@@ -21,12 +21,8 @@ use crate::domain::payload::Problem;
 use crate::domain::session::{Reason, State, Status};
 use crate::error::Result;
 use crate::wa::Connection;
-use crate::wa::attention::Ringing;
 use crate::wa::connection::{OpenError, Signal};
 use crate::wa::device::DeviceStore;
-
-/// How many small errands (read receipts, resends) may run beside the loop; more are left out.
-const ERRANDS: usize = 32;
 
 /// What callers ask of a running session.
 pub enum Command {
@@ -66,13 +62,13 @@ enum Outcome {
 
 /// What is remembered from one connection to the next.
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
     backoff: Backoff,
     health: Watch,
     troubled_since: Option<Instant>,
-    errands: JoinSet<()>,
+    pub(super) errands: JoinSet<()>,
     /// The right to put history into the tables.
-    history: Arc<tokio::sync::Mutex<()>>,
+    pub(super) history: Arc<tokio::sync::Mutex<()>>,
     /// The right to be among those that are connecting.
     turn: Option<OwnedSemaphorePermit>,
 }
@@ -355,64 +351,6 @@ impl Actor {
             Some(until) => State { until: Some(until), ..State::new(Status::Working, Reason::Restricted, now) },
             None => State::new(Status::Working, Reason::Connected, now),
         }
-    }
-
-    /// Stores and tells what happened beside messages.
-    async fn news(&self, connection: &Connection) -> Result<()> {
-        loop {
-            let news = connection.news();
-            if news.is_empty() {
-                return Ok(());
-            }
-            self.recorder.happened(news).await?;
-        }
-    }
-
-    /// Begins to put the kept history into the tables, unless that is going on.
-    fn digest_history(&self, memory: &mut Memory) {
-        let (recorder, session, turn) = (self.recorder.clone(), self.session.clone(), memory.history.clone());
-        memory.errands.spawn(async move {
-            // One after another: a part that comes meanwhile finds the turn taken and is dealt with by whoever has it, or by the next.
-            let _turn = turn.lock_owned().await;
-            if let Err(e) = recorder.digest_history().await {
-                tracing::error!(%session, error = %e, cause = ?e.cause(), "the history could not be stored; it is tried again");
-            }
-        });
-    }
-
-    /// Marks stored messages as read when the session's settings say so.
-    async fn read(
-        &self,
-        connection: &Connection,
-        messages: Vec<crate::wa::normalize::Inbound>,
-        memory: &mut Memory,
-    ) -> Result<()> {
-        let Some(session) = self.context.db.session_by_id(&self.session).await? else { return Ok(()) };
-        let messages: Vec<_> = messages.into_iter().filter(|it| !session.settings.ignore.covers(&it.chat.jid)).collect();
-        if session.settings.auto_read && memory.errands.len() < ERRANDS {
-            let (sender, recorder) = (connection.sender(), self.recorder.clone());
-            memory.errands.spawn(async move {
-                match sender.mark_read(&messages).await {
-                    Ok(()) => drop(recorder.marked_read(&messages).await),
-                    Err(e) => tracing::debug!(error = %e, "a read receipt was not sent"),
-                }
-            });
-        }
-        Ok(())
-    }
-
-    /// Refuses a call when the session's settings say so.
-    async fn ringing(&self, connection: &Connection, call: Ringing, memory: &mut Memory) -> Result<()> {
-        let Some(session) = self.context.db.session_by_id(&self.session).await? else { return Ok(()) };
-        if session.settings.auto_reject_calls && memory.errands.len() < ERRANDS {
-            let sender = connection.sender();
-            memory.errands.spawn(async move {
-                if let Err(refused) = sender.reject_call(&call).await {
-                    tracing::warn!(?refused, "a call could not be refused");
-                }
-            });
-        }
-        Ok(())
     }
 
     /// Records the ending; true when the actor is over.

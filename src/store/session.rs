@@ -97,7 +97,7 @@ impl Db {
             ", idempotency_hash FROM sessions WHERE organization_id = $1 AND idempotency_key = $2 AND created_at > $3"
         );
         let Some(row) = self.row(sql, args![organization, key, since]).await? else { return Ok(None) };
-        Ok(Some((read(&row)?, row.get(29)?)))
+        Ok(Some((read(&row)?, row.get(34)?)))
     }
 
     /// Every session of the organization, oldest first.

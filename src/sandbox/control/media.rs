@@ -5,10 +5,10 @@ use tonic::{Request, Response, Status};
 use super::{Answer, Control, timestamp};
 use crate::api::status::to_status;
 use crate::proto::sandbox as proto;
-use crate::proto::sandbox::media_service_server::MediaService;
+use crate::proto::sandbox::media_host_service_server::MediaHostService;
 
 #[tonic::async_trait]
-impl MediaService for Control {
+impl MediaHostService for Control {
     async fn list_media(&self, _: Request<proto::ListMediaRequest>) -> Answer<proto::ListMediaResponse> {
         let files = self.sandbox.list_media().into_iter().map(|file| proto::MediaFile {
             direct_path: file.direct_path,
@@ -26,7 +26,7 @@ impl MediaService for Control {
         Ok(Response::new(proto::ExpireMediaResponse { expired: i64::try_from(expired).unwrap_or(i64::MAX) }))
     }
 
-    async fn delete_media(&self, request: Request<proto::DeleteMediaRequest>) -> Result<Response<()>, Status> {
+    async fn remove_media(&self, request: Request<proto::RemoveMediaRequest>) -> Result<Response<()>, Status> {
         let deleted = self.sandbox.delete_media(&request.into_inner().direct_path).await;
         deleted.map(Response::new).map_err(to_status)
     }

@@ -11,19 +11,19 @@ use crate::sandbox::newsletters::{Channel, ChannelPost};
 
 #[tonic::async_trait]
 impl NewsletterService for Control {
-    async fn list_channels(&self, _: Request<proto::ListChannelsRequest>) -> Answer<proto::ListChannelsResponse> {
+    async fn list_newsletters(&self, _: Request<proto::ListNewslettersRequest>) -> Answer<proto::ListNewslettersResponse> {
         let data = self.sandbox.list_channels().into_iter().map(Into::into).collect();
-        Ok(Response::new(proto::ListChannelsResponse { data, next_cursor: None }))
+        Ok(Response::new(proto::ListNewslettersResponse { data, next_cursor: None }))
     }
 
-    async fn create_channel(&self, request: Request<proto::CreateChannelRequest>) -> Answer<proto::Channel> {
-        let proto::CreateChannelRequest { phone_number, name, description } = request.into_inner();
+    async fn create_newsletter(&self, request: Request<proto::CreateNewsletterRequest>) -> Answer<proto::Newsletter> {
+        let proto::CreateNewsletterRequest { phone_number, name, description } = request.into_inner();
         let made = self.sandbox.create_channel(&phone_number, &name, &description).await;
         made.map(|channel| Response::new(channel.into())).map_err(to_status)
     }
 
-    async fn follow_channel(&self, request: Request<proto::FollowChannelRequest>) -> Answer<proto::Channel> {
-        let proto::FollowChannelRequest { phone_number, channel, follow } = request.into_inner();
+    async fn follow_newsletter(&self, request: Request<proto::FollowNewsletterRequest>) -> Answer<proto::Newsletter> {
+        let proto::FollowNewsletterRequest { phone_number, channel, follow } = request.into_inner();
         let followed = self.sandbox.follow_channel(&phone_number, &channel, follow.unwrap_or(true)).await;
         followed.map(|channel| Response::new(channel.into())).map_err(to_status)
     }
@@ -63,7 +63,7 @@ fn id(server_id: i64) -> Result<u64, Status> {
     u64::try_from(server_id).map_err(|_| to_status(Error::field("serverId", "must be the number of a post")))
 }
 
-impl From<Channel> for proto::Channel {
+impl From<Channel> for proto::Newsletter {
     fn from(channel: Channel) -> Self {
         Self {
             jid: channel.jid,

@@ -68,8 +68,8 @@ impl PersonService for Control {
         phone(self.sandbox.block(&phone_number, &person, true).await)
     }
 
-    async fn unblock_on_phone(&self, request: Request<proto::BlockOnPhoneRequest>) -> Answer<proto::Phone> {
-        let proto::BlockOnPhoneRequest { phone_number, person } = request.into_inner();
+    async fn unblock_on_phone(&self, request: Request<proto::UnblockOnPhoneRequest>) -> Answer<proto::Phone> {
+        let proto::UnblockOnPhoneRequest { phone_number, person } = request.into_inner();
         phone(self.sandbox.block(&phone_number, &person, false).await)
     }
 

@@ -6,7 +6,7 @@ use super::Control;
 use crate::proto::sandbox::fault_schedule_service_server::FaultScheduleServiceServer;
 use crate::proto::sandbox::fault_service_server::FaultServiceServer;
 use crate::proto::sandbox::history_service_server::HistoryServiceServer;
-use crate::proto::sandbox::media_service_server::MediaServiceServer;
+use crate::proto::sandbox::media_host_service_server::MediaHostServiceServer;
 use crate::proto::sandbox::newsletter_service_server::NewsletterServiceServer;
 use crate::proto::sandbox::passkey_service_server::PasskeyServiceServer;
 use crate::proto::sandbox::person_service_server::PersonServiceServer;
@@ -21,7 +21,7 @@ impl Control {
             .add_service(SandboxServiceServer::new(self.clone()))
             .add_service(HistoryServiceServer::new(self.clone()))
             .add_service(PhoneChatServiceServer::new(self.clone()))
-            .add_service(MediaServiceServer::new(self.clone()))
+            .add_service(MediaHostServiceServer::new(self.clone()))
             .add_service(NewsletterServiceServer::new(self.clone()))
             .add_service(PersonServiceServer::new(self.clone()))
             .add_service(WatchServiceServer::new(self.clone()))

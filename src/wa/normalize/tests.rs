@@ -37,7 +37,7 @@ fn a_picture_to_be_looked_at_once_keeps_what_opens_it() {
     };
     let inner = message(|it| it.image_message = MessageField::some(image));
     let wrapper = wa::message::FutureProofMessage { message: MessageField::some(inner) };
-    let (kind, body, content) = held(content::act(&message(|it| it.view_once_message_v2 = MessageField::some(wrapper))));
+    let (kind, body, content) = held(act(&message(|it| it.view_once_message_v2 = MessageField::some(wrapper))));
     assert_eq!((kind, body.as_deref(), content.view_once), ("image", Some("look"), true));
     let media = content.media.unwrap();
     assert_eq!((media.size, media.width, media.sha256.as_deref(), media.thumbnail), (Some(77), Some(40), Some("abab"), None));
@@ -63,7 +63,7 @@ fn what_a_text_refers_to() {
         context_info: MessageField::some(context),
         ..Default::default()
     };
-    let (kind, body, content) = held(content::act(&message(|it| it.extended_text_message = MessageField::some(text))));
+    let (kind, body, content) = held(act(&message(|it| it.extended_text_message = MessageField::some(text))));
     assert_eq!((kind, body.as_deref(), content.ephemeral, content.forwarded), ("text", Some("after"), Some(60), 2));
     let quote = content.quote.unwrap();
     assert_eq!((quote.wa_message_id.as_str(), quote.sender_lid.as_deref()), ("Q", Some("77@lid")), "without its device");
@@ -83,7 +83,7 @@ fn what_is_done_to_messages_is_none_of_its_own() {
             edited_message: edited.map_or_else(MessageField::none, MessageField::some),
             ..Default::default()
         };
-        content::act(&message(|it| it.protocol_message = MessageField::some(protocol)))
+        act(&message(|it| it.protocol_message = MessageField::some(protocol)))
     };
     let target = Target { wa_message_id: "T".into(), from_me: true, sender: None };
     assert_eq!(protocol(Type::REVOKE, None), Some(Act::Revoke { target: target.clone() }));
@@ -91,9 +91,9 @@ fn what_is_done_to_messages_is_none_of_its_own() {
     assert_eq!(edited, Some(Act::Edit { target: target.clone(), body: Some("better".into()), content: Content::default() }));
     assert_eq!(protocol(Type::HISTORY_SYNC_NOTIFICATION, None), None, "the protocol's own");
     let reaction = wa::message::ReactionMessage { key: key(), text: Some("👍".into()), ..Default::default() };
-    let reaction = content::act(&message(|it| it.reaction_message = MessageField::some(reaction)));
+    let reaction = act(&message(|it| it.reaction_message = MessageField::some(reaction)));
     assert_eq!(reaction, Some(Act::Reaction { target, emoji: "👍".into() }));
-    let unknown = content::act(&message(|it| it.keep_in_chat_message = MessageField::some(Default::default())));
+    let unknown = act(&message(|it| it.keep_in_chat_message = MessageField::some(Default::default())));
     assert_eq!(unknown.map(|act| act.word()), Some("unsupported"), "never silent");
 }
 

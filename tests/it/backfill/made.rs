@@ -116,7 +116,7 @@ pub(crate) fn crypt15(plain: &[u8], flagged: bool) -> Vec<u8> {
     let nonce = [0x5a_u8; 16];
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
     zlib.write_all(plain).unwrap();
-    let cipher = AesGcm::<aes_gcm::aes::Aes256, U16>::new(&key);
+    let cipher = AesGcm::<aes::Aes256, U16>::new(&key);
     let sealed = cipher.encrypt(&nonce.into(), zlib.finish().unwrap().as_slice()).unwrap();
     // key_type = 1, then field 3 with the nonce as its field 1, then what else the app tells.
     let mut header = vec![8, 1, 0x1a, 18, 0x0a, 16];

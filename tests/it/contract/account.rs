@@ -52,6 +52,6 @@ async fn backup(c: &mut Contract, gateway: &Gateway, id: &str, own: &'static str
     let problems = check::problems(&c.schemas, &schema, &job);
     assert!(problems.is_empty(), "{problems:#?} in {job:#}");
     c.succeeded.insert("importBackup".to_owned());
-    gateway.until(&format!("/api/v1/sessions/{id}/backfill"), "its end", |job| job["status"] == "succeeded").await;
+    gateway.until(&format!("/api/v1/sessions/{id}/backfill"), "its end", |job| job["status"] != "running").await;
     c.call(gateway, "backupStatus", &[id], None).await;
 }

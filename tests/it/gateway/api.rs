@@ -27,7 +27,7 @@ async fn the_list_is_as_documented(home: Home) {
         "id": session["id"], "organizationId": "org_default", "gatewayId": "gw-test-1", "label": "Support line", "status": "stopped",
         "statusDetail": {"reason": "created", "message": session["statusDetail"]["message"], "since": session["createdAt"]},
         "isAdminSession": false, "autoRead": false, "presenceTyping": true, "ratePerMin": 20, "ratePerHour": 600,
-        "newContactsPerDay": 0, "warmUpDays": 0, "autoDownload": false, "ignoreStatus": false, "ignoreGroups": false, "ignoreChannels": false, "ignoreBroadcast": false, "metadata": {},
+        "newContactsPerDay": 0, "warmUpDays": 0, "autoDownload": false, "autoRejectCalls": false, "ignoreStatus": false, "ignoreGroups": false, "ignoreChannels": false, "ignoreBroadcast": false, "metadata": {},
         "createdAt": session["createdAt"], "updatedAt": session["updatedAt"],
     });
     assert_eq!(session, &expected, "unset fields are left out, times are numbers");

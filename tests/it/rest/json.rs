@@ -11,7 +11,7 @@ async fn replies_are_the_contracts_json() {
     let session = json!({
         "id": "a", "organizationId": "", "gatewayId": "", "status": "scan_qr_code", "isAdminSession": false, "autoRead": false,
         "ignoreStatus": false, "ignoreGroups": false, "ignoreChannels": false, "ignoreBroadcast": false, "metadata": {},
-        "presenceTyping": false, "ratePerMin": 20, "ratePerHour": 0, "newContactsPerDay": 0, "warmUpDays": 0, "createdAt": 1_700_000_000_123_i64, "updatedAt": 1_700_000_000_123_i64,
+        "presenceTyping": false, "ratePerMin": 20, "ratePerHour": 0, "newContactsPerDay": 0, "warmUpDays": 0, "autoDownload": false, "autoRejectCalls": false, "createdAt": 1_700_000_000_123_i64, "updatedAt": 1_700_000_000_123_i64,
     });
     let (status, list) = answer(server.get("/api/v1/sessions")).await;
     assert_eq!((status, &list["data"][0], &list["nextCursor"]), (200, &session, &json!(null)), "{list}");

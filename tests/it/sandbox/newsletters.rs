@@ -3,6 +3,7 @@
 use serde_json::json;
 use wacore::types::events::Event;
 use wacore_binary::Jid;
+use wacore_binary::JidExt as _;
 use waproto::whatsapp as wa;
 use whatsapp_gateway::domain::clock::Ambient;
 use whatsapp_gateway::sandbox::{MessageState, SandboxConfig};
