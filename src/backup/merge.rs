@@ -69,7 +69,8 @@ impl Merge {
                 self.workers.forget(&job).await;
             }
             Err(Stop::Leave) => {
-                if let Err(error) = self.workers.db.release_import(&job, &self.token).await {
+                let released = self.workers.db.release_import(&job, &self.token).await;
+                if let Err(error) = released.and(self.workers.forget_if_gone(&job).await) {
                     tracing::warn!(job, %error, "an import could not be given back; its claim runs out by itself");
                 }
             }

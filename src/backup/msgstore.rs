@@ -258,8 +258,8 @@ fn modern(columns: &Columns) -> Option<Sql> {
         joins.push_str(" LEFT JOIN message_media mm ON mm.message_row_id = m._id");
     }
     let kind = if has_column("message", "message_type") { "COALESCE(m.message_type, 0)" } else { "0" };
-    let (chat_alt, chat_join) = alt("cj", "c");
-    let (sender_alt, sender_join) = alt("sj", "s");
+    let (chat_alt, chat_join) = alt("cj", "of_chat_");
+    let (sender_alt, sender_join) = alt("sj", "of_sender_");
     let messages = format!(
         "SELECT m._id, COALESCE(m.key_id, ''), COALESCE({}, ''), {chat_alt}, {}, {sender_alt}, COALESCE(m.from_me, 0),
                 COALESCE(m.timestamp, 0), {kind}, {}
@@ -270,7 +270,7 @@ fn modern(columns: &Columns) -> Option<Sql> {
         address("sj"),
         first_of(texts)
     );
-    let (person_alt, person_join) = alt("j", "p");
+    let (person_alt, person_join) = alt("j", "of_person_");
     let people = format!(
         "SELECT j._id, {}, {person_alt}, EXISTS (SELECT 1 FROM chat c WHERE c.jid_row_id = j._id) FROM jid j {person_join}
          WHERE j._id > $1 AND j.server IN ('s.whatsapp.net', 'lid') GROUP BY j._id ORDER BY j._id LIMIT $2",
@@ -284,7 +284,7 @@ fn modern(columns: &Columns) -> Option<Sql> {
         address("j")
     );
     let members = has(columns, "group_participant_user", &["group_jid_row_id", "user_jid_row_id", "rank"]).then(|| {
-        let (alt, join) = alt("j", "p");
+        let (alt, join) = alt("j", "of_person_");
         format!(
             "SELECT {}, {alt}, COALESCE(u.rank, 0) FROM group_participant_user u JOIN jid j ON j._id = u.user_jid_row_id {join}
              WHERE u.group_jid_row_id = $1 ORDER BY j._id LIMIT $2",

@@ -8,6 +8,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::merge::Merge;
+use crate::domain::backfill::BackfillStatus;
+use crate::domain::backup::BackupImport;
 use crate::domain::clock::Ambient;
 use crate::domain::ids::GatewayId;
 use crate::error::Result;
@@ -82,9 +84,18 @@ impl Workers {
     async fn claim(&self, draining: &CancellationToken) -> Result<Option<Merge>> {
         let token = self.ambient.ulid();
         let Some(row) = self.db.claim_import(&self.gateway, &token, self.ambient.now(), LEASE).await? else { return Ok(None) };
-        // The account is the one that the session had when the import was wanted; without one there is none to merge into.
         let session = self.db.session_by_id(&row.session).await?;
-        let Some(account) = session.and_then(|session| session.account) else { return Ok(None) };
+        let Some(account) = session.and_then(|session| session.account) else {
+            // It was unlinked meanwhile: whose messages these are cannot be told any more.
+            let (now, why) = (self.ambient.now(), "the session has no number any more; pair it and import again");
+            let error = Some(why.to_owned());
+            let failed = BackupImport { status: BackfillStatus::Failed, error, finished_at: Some(now), ..row };
+            let mut tx = self.db.begin().await?;
+            tx.advance_import(&failed, &token, now, LEASE).await?;
+            tx.commit().await?;
+            self.forget(&failed.id).await;
+            return Ok(None);
+        };
         Ok(Some(Merge::new(self.clone(), row, token, account, draining.clone())))
     }
 
@@ -98,6 +109,14 @@ impl Workers {
         if let Err(error) = tokio::fs::remove_file(self.database(id)).await {
             tracing::warn!(%error, "a decrypted backup could not be removed; it is tried again at the next start");
         }
+    }
+
+    /// Removes it when nobody needs it any more: the import went with its session.
+    pub(super) async fn forget_if_gone(&self, id: &str) -> Result<()> {
+        if !self.db.running_imports(&self.gateway).await?.contains(id) {
+            self.forget(id).await;
+        }
+        Ok(())
     }
 
     /// Removes what a crash has left: files of imports that are over, or that never began.

@@ -57,11 +57,16 @@ impl Service {
         let folder = self.0.imports.clone();
         let spool = Spool::new(&folder, &job.id)?;
         let key = spool.take(pieces).await?;
-        let done = self.check_backup(&spool, key, job).await;
-        if done.is_err() {
-            spool.drop_database();
-        }
-        done
+        // What was uploaded goes its way even if the caller hangs up: nothing decrypted stays behind.
+        let service = self.clone();
+        let work = self.0.tasks.spawn(async move {
+            let done = service.check_backup(&spool, key, job).await;
+            if done.is_err() {
+                spool.drop_database();
+            }
+            done
+        });
+        work.await.map_err(Error::internal)?
     }
 
     /// The import that runs, or else the latest.

@@ -45,9 +45,17 @@ impl Service {
         let session = self.get_session(caller, id).await?;
         let chat = conversation("cid", chat)?;
         let sender = self.online(&session)?;
-        // WhatsApp tells of a person by whichever of the person's addresses it likes.
+        // WhatsApp tells of a person by whichever of the person's addresses it likes: both have to be known.
         let mut addresses = vec![chat.to_string()];
-        if let Some(person) = self.0.db.identity(id, &chat.to_string()).await? {
+        let mut person = self.0.db.identity(id, &chat.to_string()).await?;
+        if chat.kind == Kind::Phone && person.as_ref().is_none_or(|person| person.lid.is_none()) {
+            let found = self.check_contacts(caller, id, "cid", std::slice::from_ref(&chat.user)).await?;
+            if found.iter().all(|one| one.jid.is_none()) {
+                return Err(Error::not_found("contact"));
+            }
+            person = self.0.db.identity(id, &chat.to_string()).await?;
+        }
+        if let Some(person) = person {
             addresses.extend(self.0.db.aliases(person.id).await?);
         }
         let attention = sender.attention();

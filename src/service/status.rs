@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use super::Service;
 use super::channel::{ACCEPT, accepted};
-use super::contact::person_address;
+use super::contact::{PATIENCE, person_address};
 use crate::domain::content::Content;
 use crate::domain::identity::{ContactFilter, Source as Met};
 use crate::domain::ids::{MediaId, SessionId};
-use crate::domain::jid::Address;
+use crate::domain::jid::{Address, Kind};
 use crate::domain::media::MediaKind;
 use crate::domain::message::{Direction, Marks, Message, MessageStatus};
 use crate::domain::principal::{Capability, Principal};
@@ -24,6 +24,9 @@ const STATUS: &str = "status@broadcast";
 
 /// To how many people one post goes at most.
 const MOST: i64 = 5000;
+
+/// How many numbers one question asks for.
+const PHONES: usize = 50;
 
 /// What a post's text has in characters at most.
 const MAX_TEXT: usize = 700;
@@ -63,8 +66,9 @@ impl Service {
         if (is_text && new.text.trim().is_empty()) || new.text.chars().count() > MAX_TEXT {
             return Err(Error::field("text", format!("takes 1 to {MAX_TEXT} characters")));
         }
-        let (recipients, audience) = self.audience(&session, &new).await?;
         let sender = self.online(&session)?;
+        let (people, audience) = self.audience(&session, &new).await?;
+        let recipients = self.lids(id, &sender, people).await?;
         let wa_message_id = outgoing::message_id(&self.0.ambient);
         let (post, kind) = self.shown(&session, &sender, &new).await?;
         let sent = Box::pin(sender.post_status(&wa_message_id, post, &recipients, audience, ACCEPT)).await;
@@ -145,13 +149,40 @@ impl Service {
         }
         let people = known.iter().filter(|person| !left_out.contains(&person.id));
         let people: Vec<Address> =
-            people.filter_map(|person| outgoing::address(&person.phone_jid().or(person.lid.clone())?)).collect();
+            people.filter_map(|person| outgoing::address(&person.lid.clone().or(person.phone_jid())?)).collect();
         if people.is_empty() {
             let text = "there is nobody to show it to: the directory knows no contacts yet; name some";
             return Err(Error::field("audience", text));
         }
         let audience = if except.is_empty() { Audience::Contacts } else { Audience::Except };
         Ok((people, audience))
+    }
+
+    /// The LIDs of people, by which alone status posts are addressed; WhatsApp is asked for those that are not known. Who is not on
+    /// WhatsApp is left out.
+    async fn lids(&self, id: &SessionId, sender: &Sender, people: Vec<Address>) -> Result<Vec<Address>> {
+        let (mut lids, phones): (Vec<Address>, Vec<Address>) = people.into_iter().partition(|person| person.kind == Kind::Lid);
+        let mut missing = Vec::new();
+        for phone in &phones {
+            match self.lid_of(id, phone).await? {
+                Some(lid) => lids.push(lid),
+                None => missing.push(phone.user.clone()),
+            }
+        }
+        for phones in missing.chunks(PHONES) {
+            let found = sender.ask(PATIENCE, sender.check_phones(phones)).await?;
+            let found = found.into_iter().filter(|one| one.registered);
+            lids.extend(found.filter_map(|one| outgoing::address(&one.lid?)));
+        }
+        if lids.is_empty() {
+            return Err(Error::field("audience", "none of them is on WhatsApp"));
+        }
+        Ok(unique(lids))
+    }
+
+    async fn lid_of(&self, id: &SessionId, phone: &Address) -> Result<Option<Address>> {
+        let person = self.0.db.identity(id, &phone.to_string()).await?;
+        Ok(person.and_then(|person| outgoing::address(&person.lid?)))
     }
 }
 

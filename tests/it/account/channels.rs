@@ -1,4 +1,4 @@
-//! Channels, as the account founds, follows, reads and writes them; and status posts.
+//! Channels, as the account founds, follows, reads and writes them.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,10 @@ async fn channels_are_founded_followed_read_and_written() {
     assert!(jid.ends_with("@newsletter"), "{made}");
     let (ours, theirs) = (format!("{us}/{jid}"), format!("{them}/{jid}"));
     let told = gateway.get(&ours).await;
-    assert_eq!((&told["name"], &told["description"], &told["role"]), (&json!("Offers"), &json!("What is cheap today"), &json!("owner")));
+    assert_eq!(
+        (&told["name"], &told["description"], &told["role"]),
+        (&json!("Offers"), &json!("What is cheap today"), &json!("owner"))
+    );
 
     // Follow, mute, unfollow.
     let act = async |what: &str, body: Option<Value>| {
@@ -35,7 +38,10 @@ async fn channels_are_founded_followed_read_and_written() {
         assert!(posted["messageId"].is_string(), "{posted}");
     }
     let all = gateway.until(&format!("{theirs}/messages"), "five posts", |p| p["data"].as_array().unwrap().len() == 5).await;
-    assert_eq!((&all["nextCursor"], &all["data"][0]["body"], &all["data"][0]["fromMe"]), (&Value::Null, &json!("offer 4"), &json!(false)));
+    assert_eq!(
+        (&all["nextCursor"], &all["data"][0]["body"], &all["data"][0]["fromMe"]),
+        (&Value::Null, &json!("offer 4"), &json!(false))
+    );
     let (mut texts, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = gateway.get(&format!("{theirs}/messages?limit=2{cursor}")).await;
@@ -59,39 +65,5 @@ async fn channels_are_founded_followed_read_and_written() {
     }
     let (status, why) = gateway.call_as(Some(KEY), "POST", &us, Some(json!({"name": " "}))).await;
     assert_eq!((status, &why["error"]["details"]["fields"][0]["field"]), (400, &json!("name")));
-    gateway.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_status_goes_to_whom_it_is_for() {
-    let home = Home::new(Engine::Sqlite).await;
-    let gateway = home.start().await;
-    let (ours, theirs) = (gateway.paired(SHOP).await, gateway.paired(BUDI).await);
-    let post = format!("/api/v1/sessions/{ours}/status");
-    let (status, why) = gateway.call_as(Some(KEY), "POST", &post, Some(json!({"type": "text", "text": "Open until nine"}))).await;
-    assert_eq!((status, &why["error"]["details"]["fields"][0]["field"]), (400, &json!("audience")), "nobody is known yet: {why}");
-    let posted = gateway.post(&post, json!({"type": "text", "text": "Open until nine", "audience": [BUDI, format!("+{BUDI}")]})).await;
-    assert_eq!(posted["recipients"], 1, "{posted}");
-    let id = posted["messageId"].as_str().unwrap();
-    let theirs = format!("/api/v1/sessions/{theirs}/messages/{id}");
-    let seen = async || gateway.call_as(Some(KEY), "GET", &theirs, None).await;
-    let wait = async {
-        while seen().await.0 != 200 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    assert!(tokio::time::timeout(crate::gateway::PATIENCE, wait).await.is_ok(), "it did not arrive");
-    let (_, message) = seen().await;
-    assert_eq!((&message["chatJid"], &message["body"]), (&json!("status@broadcast"), &json!("Open until nine")), "{message}");
-    let own = gateway.get(&format!("/api/v1/sessions/{ours}/messages/{id}")).await;
-    assert_eq!((&own["chatJid"], &own["direction"]), (&json!("status@broadcast"), &json!("out")), "{own}");
-    for (field, body) in [
-        ("text", json!({"type": "text", "text": " ", "audience": [BUDI]})),
-        ("except", json!({"type": "text", "text": "x", "audience": [BUDI], "except": [SHOP]})),
-        ("audience[0]", json!({"type": "text", "text": "x", "audience": ["1203630000@g.us"]})),
-    ] {
-        let (status, why) = gateway.call_as(Some(KEY), "POST", &post, Some(body)).await;
-        assert_eq!((status, &why["error"]["details"]["fields"][0]["field"]), (400, &json!(field)), "{why}");
-    }
     gateway.stop().await;
 }

@@ -1,6 +1,7 @@
 //! What a session does as its account: presence, profile, privacy, labels.
 
 mod calls;
+mod channels;
 mod labels;
 mod status;
 

@@ -18,6 +18,17 @@ pub(super) async fn calls(c: &mut Contract, gateway: &Gateway, id: &str, own: &'
     c.call(gateway, "getChatPresence", &[id, BUDI], None).await;
     c.call(gateway, "getChatPresence", &[id, "120363000000000001@g.us"], None).await;
 
+    let made = c.call(gateway, "createChannel", &[id], Some(json!({"name": "Offers", "description": "Cheap"}))).await;
+    let jid = made["jid"].as_str().unwrap();
+    c.call(gateway, "followChannel", &[id, jid], None).await;
+    c.call(gateway, "muteChannel", &[id, jid], Some(json!({"mute": true}))).await;
+    gateway.post(&format!("/api/v1/sessions/{id}/channels/{jid}/messages"), json!({"text": "An offer"})).await;
+    gateway.until(&format!("/api/v1/sessions/{id}/channels/{jid}/messages"), "the offer", |p| p["data"][0].is_object()).await;
+    c.call(gateway, "listChannelMessages", &[id, jid], None).await;
+    let follower = gateway.paired("6281200000008").await;
+    c.call(gateway, "followChannel", &[&follower, jid], None).await;
+    c.call(gateway, "unfollowChannel", &[&follower, jid], None).await;
+    c.call(gateway, "deleteSession", &[&follower], None).await;
     let post = json!({"type": "text", "text": "Open until nine", "audience": [BUDI]});
     c.call(gateway, "postStatus", &[id], Some(post)).await;
     backup(c, gateway, id, own).await;
