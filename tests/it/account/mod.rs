@@ -25,7 +25,6 @@ async fn patch(gateway: &Gateway, path: &str, body: Value) -> (u16, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "does not hold yet"]
 async fn presence_goes_both_ways() {
     let home = Home::new(Engine::Sqlite).await;
     let gateway = home.start().await;

@@ -7,7 +7,6 @@ use crate::gateway::{Home, KEY};
 use crate::support::Engine;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "does not hold yet"]
 async fn a_status_goes_to_whom_it_is_for() {
     let home = Home::new(Engine::Sqlite).await;
     let gateway = home.start().await;

@@ -38,7 +38,6 @@ async fn counts(world: &World, session: &str) -> (i64, i64) {
 
 /// A million messages with `WAGW_TEST_IMPORT=full` (some minutes), 6,000 without.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "does not hold yet"]
 async fn a_backup_is_merged_once_whatever_happens() {
     let full = std::env::var("WAGW_TEST_IMPORT").as_deref() == Ok("full");
     let messages: usize = if full { 1_000_000 } else { 6_000 };

@@ -141,7 +141,6 @@ const BUDI: &str = "6281200000002";
 const TYPED: &str = "6281200000003";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "does not hold yet"]
 async fn every_documented_operation_answers_as_documented() {
     let trusting = Trusting::start(Ambient::system()).await;
     let gateway = &trusting.gateway;

@@ -73,9 +73,9 @@ async fn gateways_wake_each_others_followers() {
             for turn in 0..8 {
                 let said = format!("{round}.{turn}");
                 if turn % 2 == 0 {
-                    one.tell(&said).await
+                    one.tell(&said).await;
                 } else {
-                    two.tell(&said).await
+                    two.tell(&said).await;
                 }
                 assert_eq!((text(&mut of_one).await, text(&mut of_two).await), (said.clone(), said));
             }

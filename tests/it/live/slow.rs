@@ -34,7 +34,6 @@ async fn next(items: &mut tonic::Streaming<SubscribeResponse>) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "does not hold yet"]
 async fn a_thousand_slow_followers_keep_nobody_waiting() {
     let home = Home::new(Engine::Sqlite).await;
     let gateway = home.start().await;

@@ -140,7 +140,6 @@ const SHOP: &str = "6281200000001";
 const BUDI: &str = "6281200000002";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "does not hold yet"]
 async fn a_callers_trace_goes_on_to_the_frame_for_whatsapp() {
     let (url, spans) = collector().await;
     let program = Program::start(&url).await;

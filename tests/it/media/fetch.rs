@@ -86,7 +86,6 @@ fn reason(content: &[u8]) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "does not hold yet"]
 async fn a_picture_is_fetched_kept_and_told_by_a_signed_address() {
     let story = Story::begin(&[]).await;
     let gateway = &story.gateway;
@@ -131,7 +130,6 @@ async fn a_picture_is_fetched_kept_and_told_by_a_signed_address() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "does not hold yet"]
 async fn what_whatsapp_lost_the_phone_gives_again_or_it_is_gone() {
     let story = Story::begin(&[]).await;
     let gateway = &story.gateway;
@@ -151,7 +149,6 @@ async fn what_whatsapp_lost_the_phone_gives_again_or_it_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "does not hold yet"]
 async fn what_arrives_damaged_is_never_ready() {
     let story = Story::begin(&[("WAGW_MEDIA_MAX_BYTES", "100000".to_owned())]).await;
     let gateway = &story.gateway;
@@ -176,7 +173,6 @@ async fn what_arrives_damaged_is_never_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "does not hold yet"]
 async fn files_come_by_themselves_when_the_session_wants_it() {
     let story = Story::begin(&[]).await;
     let gateway = &story.gateway;

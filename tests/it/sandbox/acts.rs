@@ -97,7 +97,7 @@ async fn a_phone_reads_and_plays_as_its_privacy_allows() {
         sent
     };
     let (one, two) = (send("one").await, send("two").await);
-    let read = running.sandbox.read_messages(BOB, ALICE, &[one.clone()], false).await.unwrap();
+    let read = running.sandbox.read_messages(BOB, ALICE, std::slice::from_ref(&one), false).await.unwrap();
     assert!(read.len() == 1 && read[0].read_at.is_some());
     running.messages(ALICE, "one is read", row(&one, |row| row.state == MessageState::Read)).await;
     let rest = running.sandbox.read_messages(BOB, ALICE, &[], true).await.unwrap();

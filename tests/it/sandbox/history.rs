@@ -67,7 +67,6 @@ fn ids(pieces: &[wa::HistorySync]) -> (BTreeMap<String, BTreeSet<String>>, usize
 }
 
 #[tokio::test]
-#[ignore = "does not hold yet"]
 async fn a_new_device_gets_the_whole_past_in_pieces() {
     let running = Running::with_phones().await;
     let past = Past { chats: 12, messages: 200, days: 400, seed: 7 };

@@ -32,7 +32,6 @@ fn row(id: &str, fits: impl Fn(&PhoneMessage) -> bool) -> impl Fn(&[PhoneMessage
 }
 
 #[tokio::test]
-#[ignore = "does not hold yet"]
 async fn a_phone_sends_every_kind_and_the_client_gets_it() {
     let running = Running::with_phones().await;
     let alice = running.linked(ALICE).await;

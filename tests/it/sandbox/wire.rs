@@ -223,7 +223,6 @@ async fn unknown_stanzas_are_ignored_and_unknown_questions_refused() {
 
 /// It asks and never reads: what waits for it is bounded, and then it is cut off.
 #[tokio::test]
-#[ignore = "does not hold yet"]
 async fn a_client_that_never_reads_is_cut_off() {
     let running = Running::with_phones().await;
     let client = running.linked(ALICE).await;

@@ -1,4 +1,5 @@
 //! Figures: `cargo test --test it -- --ignored --nocapture send::bench`. They are told, not asserted.
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 
 use std::time::Instant;
 

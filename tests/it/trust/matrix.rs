@@ -104,7 +104,6 @@ fn reason(result: &Result<(), Status>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "does not hold yet"]
 async fn every_method_lets_in_whom_its_options_say() {
     let it = Trusting::held().await;
     let credentials = credentials(&it).await;
@@ -160,7 +159,6 @@ async fn everything(it: &Trusting, organization: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "does not hold yet"]
 async fn what_belongs_to_others_does_not_exist() {
     let it = Trusting::held().await;
     let (session, own) = (it.session("org_1").await, it.session("org_1").await);
