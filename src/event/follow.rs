@@ -1,9 +1,10 @@
 //! A cursor turned into a stream.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::domain::event::Event;
 use crate::domain::ids::{OrganizationId, SessionId};
@@ -39,6 +40,7 @@ pub enum Item {
 pub struct Follower {
     db: Db,
     bell: watch::Receiver<()>,
+    turns: Arc<Semaphore>,
     organization: OrganizationId,
     filter: Filter,
     cursor: i64,
@@ -102,6 +104,7 @@ impl Follower {
     ) -> Result<(Self, Bounds)> {
         // Listen first, then look: what is written in between rings.
         let bell = hub.listen(&organization);
+        let turns = hub.turns.clone();
         let bounds = bounds(&db, &organization).await?;
         let cursor = match after {
             Some(after) => {
@@ -111,7 +114,17 @@ impl Follower {
             None => bounds.newest,
         };
         Ok((
-            Self { db, bell, organization, filter, cursor, read: VecDeque::new(), batch: BATCH.0, _counted: Counted::new() },
+            Self {
+                db,
+                bell,
+                turns,
+                organization,
+                filter,
+                cursor,
+                read: VecDeque::new(),
+                batch: BATCH.0,
+                _counted: Counted::new(),
+            },
             bounds,
         ))
     }
@@ -157,6 +170,7 @@ impl Follower {
 
     async fn read_on(&mut self) -> Result<bool> {
         let Filter { sessions, names } = &self.filter;
+        let _turn = self.turns.acquire().await.map_err(Error::internal)?;
         let events = self.db.list_events(&self.organization, self.cursor, self.batch, sessions, names).await?;
         let full = i64::try_from(events.len()).is_ok_and(|count| count == self.batch);
         self.batch = if full { (self.batch * 2).min(BATCH.1) } else { BATCH.0 };

@@ -20,6 +20,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::payload::Problem;
 use crate::domain::session::{Reason, State, Status};
 use crate::error::Result;
+use crate::store::patiently;
 use crate::wa::Connection;
 use crate::wa::connection::{OpenError, Signal};
 use crate::wa::device::DeviceStore;
@@ -307,16 +308,21 @@ impl Actor {
                 tracing::warn!(session = %self.session, code, "WhatsApp refused the connection");
                 return ended(Status::Failed, Reason::Refused);
             }
+            // What was not acknowledged comes again with the next connection, and not before.
+            Signal::Unstored => return Ok(Some(Outcome::Retry { reason: Reason::Internal, wait: None })),
             Signal::Banned { ttl } => return Ok(Some(Outcome::Retry { reason: Reason::Banned, wait: Some(ttl) })),
-            Signal::Receipt(receipt) => self.recorder.receipt(&receipt).await?,
-            Signal::Ack(ack) => self.recorder.receipt(&ack.into_receipt(self.now())).await?,
-            Signal::Messages(messages) => self.recorder.received(&messages).await?,
+            Signal::Receipt(receipt) => patiently(|| self.recorder.receipt(&receipt)).await?,
+            Signal::Ack(ack) => {
+                let receipt = ack.into_receipt(self.now());
+                patiently(|| self.recorder.receipt(&receipt)).await?;
+            }
+            Signal::Messages(messages) => patiently(|| self.recorder.received(&messages)).await?,
             Signal::Stored(messages) => self.read(connection, messages, memory).await?,
             Signal::Ringing(call) => self.ringing(connection, call, memory).await?,
-            Signal::Label(news) => self.recorder.label(&news).await?,
+            Signal::Label(news) => patiently(|| self.recorder.label(&news)).await?,
             Signal::News => self.news(connection).await?,
             Signal::History(part) => {
-                self.recorder.keep_history(part).await?;
+                patiently(|| self.recorder.keep_history(part.clone())).await?;
                 self.digest_history(memory);
             }
             Signal::Undecryptable { wa_message_id } => {

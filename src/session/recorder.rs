@@ -13,7 +13,7 @@ use crate::domain::payload::Who;
 use crate::domain::session::{Account, Desired, Fence, Reason, State, Status};
 use crate::error::Result;
 use crate::event::{EventLog, Recording};
-use crate::store::Db;
+use crate::store::{Db, patiently};
 use crate::wa::Commit;
 
 /// Writes for one holding of one session. Cheap to clone.
@@ -126,7 +126,7 @@ impl Recorder {
         let recorder = self.clone();
         Arc::new(move |messages| {
             let recorder = recorder.clone();
-            Box::pin(async move { recorder.received(&messages).await })
+            Box::pin(async move { patiently(|| recorder.received(&messages)).await })
         })
     }
 

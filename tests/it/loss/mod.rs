@@ -261,7 +261,8 @@ impl World {
             if now != last {
                 (last, moved) = (now, Instant::now());
             } else if moved.elapsed() > STUCK {
-                self.fail(&format!("{last} of {wanted}, and no more: {what}"));
+                let sessions = self.call("GET", &self.base, "/api/v1/sessions", None).await;
+                self.fail(&format!("{last} of {wanted}, and no more: {what}\n{sessions:?}"));
             }
         }
     }
