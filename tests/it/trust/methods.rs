@@ -56,9 +56,18 @@ fn plausible(field: &FieldDescriptor) -> Option<Value> {
         "dead" => Some(json!(true)),
         "capabilities" => Some(json!(["read"])),
         "url" => Some(json!("https://hook.example.org/x")),
+        "state" => first_word(field),
         "events" if field.is_list() => Some(json!(["message"])),
         _ => None,
     }
+}
+
+/// The first word of an enumeration behind `…_UNSPECIFIED`, as JSON has it.
+fn first_word(field: &FieldDescriptor) -> Option<Value> {
+    let Kind::Enum(words) = field.kind() else { return None };
+    let (none, first) = (words.get_value(0)?, words.get_value(1)?);
+    let prefix = none.name().strip_suffix("UNSPECIFIED")?.to_owned();
+    Some(json!(first.name().strip_prefix(&prefix)?.to_lowercase()))
 }
 
 impl Method {
@@ -99,6 +108,12 @@ impl Method {
             let value = if self.is_number(name) { "1".to_owned() } else { value(noun) };
             path.replace(&format!("{{{name}}}"), &value)
         })
+    }
+
+    /// The question behind the path, for methods that must have one and take no body.
+    pub(super) fn query(&self) -> &'static str {
+        let asks = !self.has_body && self.descriptor.input().get_field_by_name("q").is_some();
+        if asks { "?q=x" } else { "" }
     }
 
     /// A body that passes the rules, for methods that take one.
