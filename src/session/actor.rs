@@ -55,6 +55,8 @@ enum Outcome {
     Logout(oneshot::Sender<()>),
     /// For good, with a reason.
     Ended { status: Status, reason: Reason },
+    /// WhatsApp does not know the device: its pairing was cut off before WhatsApp had heard the end of it.
+    HalfPaired,
     /// To be tried again.
     Retry { reason: Reason, wait: Option<Duration> },
     /// Somebody else decides about this session now.
@@ -102,6 +104,7 @@ impl Actor {
                     over
                 }
                 Outcome::Ended { status, reason } => self.end(status, reason).await,
+                Outcome::HalfPaired => self.begin_anew().await,
                 Outcome::Retry { reason, wait } => self.wait(&mut memory, reason, wait).await,
             };
             if over {
@@ -301,7 +304,7 @@ impl Actor {
                 phase if phase.is_passkey() => return Ok(Some(Outcome::Retry { reason: Reason::Reconnecting, wait: None })),
                 _ => {}
             },
-            Signal::LoggedOut => return ended(Status::LoggedOut, Reason::Unlinked),
+            Signal::LoggedOut => return Ok(Some(self.unlinked().await?)),
             Signal::Replaced => return ended(Status::Failed, Reason::Replaced),
             Signal::Outdated => return ended(Status::Failed, Reason::ClientOutdated),
             Signal::Refused(code) => {
@@ -356,6 +359,28 @@ impl Actor {
         match restricted_until.filter(|until| *until > now) {
             Some(until) => State { until: Some(until), ..State::new(Status::Working, Reason::Restricted, now) },
             None => State::new(Status::Working, Reason::Connected, now),
+        }
+    }
+
+    /// WhatsApp does not know the device any more, or never did.
+    async fn unlinked(&self) -> Result<Outcome> {
+        let row = self.context.db.session_by_id(&self.session).await?;
+        Ok(match row.is_some_and(|row| row.account.is_none() || row.last_connected_at.is_none()) {
+            true => Outcome::HalfPaired,
+            false => Outcome::Ended { status: Status::LoggedOut, reason: Reason::Unlinked },
+        })
+    }
+
+    /// Forgets a pairing that was cut off, so that codes are shown again; true when the actor is over.
+    async fn begin_anew(&mut self) -> bool {
+        tracing::info!(session = %self.session, "the pairing was cut off; it begins anew");
+        match self.recorder.unpaired(State::new(Status::Starting, Reason::Connecting, self.now())).await {
+            Ok(written) => written == Written::Fenced,
+            Err(e) => {
+                // The next attempt meets the same answer of WhatsApp.
+                tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "a pairing that was cut off could not be forgotten");
+                tokio::time::timeout(Duration::from_secs(5), self.cancel.cancelled()).await.is_ok()
+            }
         }
     }
 

@@ -61,6 +61,11 @@ impl Recorder {
         self.changed(state, Some(Some(&account)), None, Some(Payload::AuthCode(accepted))).await
     }
 
+    /// Forgets the account and the device's keys; the session is tried again with a new device.
+    pub async fn unpaired(&self, state: State) -> Result<Written> {
+        self.changed(state, Some(None), None, None).await
+    }
+
     /// Records an ending: the session is not tried again until a caller wants it. `unlink` forgets the account too.
     pub async fn ended(&self, state: State, unlink: bool) -> Result<Written> {
         self.changed(state, unlink.then_some(None), Some(Desired::Stopped), None).await
