@@ -357,6 +357,18 @@ impl Raw {
         let _ = self.socket.send(Message::binary(frame.to_vec())).await;
     }
 
+    /// Says the same again and again, without ever reading, until the server has closed.
+    pub(super) async fn flood(&mut self, node: &Node) {
+        let plain = wacore_binary::marshal::marshal(node).unwrap();
+        loop {
+            let sealed = self.seal.encrypt_with_counter(self.sent, &plain).unwrap();
+            self.sent += 1;
+            if self.socket.send(Message::binary(encode_frame(&sealed, None).unwrap())).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// The next stanza; none when the server has closed.
     pub(super) async fn next(&mut self) -> Option<Node> {
         let mut frame =
