@@ -369,13 +369,17 @@ impl Raw {
         }
     }
 
-    /// The next stanza; none when the server has closed.
+    /// The next stanza; none when the server has closed. News are acknowledged, as by every client.
     pub(super) async fn next(&mut self) -> Option<Node> {
         let mut frame =
             tokio::time::timeout(PATIENCE, next_frame(&mut self.socket, &mut self.buffer)).await.expect("a stanza")?;
         self.open.decrypt_in_place_with_counter(self.received, &mut frame).unwrap();
         self.received += 1;
-        Some(OwnedNodeRef::new(wacore_binary::util::unpack_bytes(frame).unwrap()).unwrap().to_owned_node())
+        let node = OwnedNodeRef::new(wacore_binary::util::unpack_bytes(frame).unwrap()).unwrap().to_owned_node();
+        if node.tag == "notification" {
+            self.send(acknowledgement(&node)).await;
+        }
+        Some(node)
     }
 
     /// The next stanza with this tag; others are put aside.
@@ -469,6 +473,11 @@ impl Raw {
     pub(super) async fn leave(mut self) {
         let _ = tokio::time::timeout(Duration::from_secs(5), self.socket.close()).await;
     }
+}
+
+fn acknowledgement(news: &Node) -> Node {
+    let ack = el("ack").attr("class", "notification").attr("id", attr(news, "id")).attr("type", attr(news, "type"));
+    ack.attr("to", news.attrs().optional_jid("from").unwrap()).build()
 }
 
 /// The next frame; none when the server has closed.
