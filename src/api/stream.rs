@@ -1,11 +1,14 @@
 //! Streams that end when their caller's credential does.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
+use tracing::Instrument as _;
 
 use super::status::to_status;
 use crate::domain::principal::Principal;
@@ -20,27 +23,44 @@ const RECHECK: Duration = Duration::from_secs(1);
 pub type Stream<T> = Pin<Box<dyn futures_util::Stream<Item = Result<T, Status>> + Send>>;
 
 /// `items`, until the caller's credential is revoked or expires; then the stream ends with `unauthorized`.
+///
+/// They are made by a task of its own. A stream is polled only while its client takes what it gets, and whoever stops in the middle of a
+/// question to the database would keep a connection that others wait for. One item waits for the client, no more are made meanwhile.
 pub fn guarded<T, S>(service: Service, caller: Principal, items: S) -> Stream<T>
 where
     T: Send + 'static,
     S: futures_util::Stream<Item = Result<T, Status>> + Send + 'static,
 {
+    let (out, taken) = mpsc::channel(1);
+    let pump = AbortOnDropHandle::new(tokio::spawn(pump(service, caller, items, out).in_current_span()));
+    Box::pin(futures_util::stream::unfold((taken, pump), async |(mut taken, pump)| Some((taken.recv().await?, (taken, pump)))))
+}
+
+async fn pump<T, S>(service: Service, caller: Principal, items: S, out: mpsc::Sender<Result<T, Status>>)
+where
+    S: futures_util::Stream<Item = Result<T, Status>>,
+{
     let mut recheck = interval(RECHECK);
     recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let end = until_invalid(service, caller, recheck);
-    // Whichever comes first: the end of the credential, or the next item.
-    Box::pin(futures_util::stream::unfold(Some((Box::pin(items), Box::pin(end))), async |state| {
-        let (mut items, mut end) = state?;
-        tokio::select! {
+    let (mut items, mut end) = (pin!(items), pin!(until_invalid(service, caller, recheck)));
+    loop {
+        // Whichever comes first: the end of the credential, or room for the next item and the item.
+        let item = tokio::select! {
             biased;
-            status = &mut end => Some((Err(status), None)),
-            item = items.next() => {
-                let item = item?;
-                let state = item.is_ok().then_some((items, end));
-                Some((item, state))
-            },
+            status = &mut end => Some(Err(status)),
+            item = async {
+                // Closed when the client is gone.
+                let room = out.reserve().await.ok()?;
+                drop(room);
+                items.next().await
+            } => item,
+        };
+        let Some(item) = item else { return };
+        let last = item.is_err();
+        if out.send(item).await.is_err() || last {
+            return;
         }
-    }))
+    }
 }
 
 /// Resolves when the caller would no longer be let in.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::event::Event;
 use crate::domain::ids::{OrganizationId, SessionId};
@@ -135,7 +134,8 @@ impl Follower {
         self.cursor
     }
 
-    /// Waits for what comes next. Safe to be dropped and called again.
+    /// Waits for what comes next. Safe to be dropped and called again; to be polled by a task that goes on whatever its client does, for
+    /// others wait while it reads.
     pub async fn next(&mut self) -> Result<Item> {
         let mut silent = false;
         loop {
@@ -170,14 +170,9 @@ impl Follower {
     }
 
     async fn read_on(&mut self) -> Result<bool> {
-        let (db, turns, organization) = (self.db.clone(), self.turns.clone(), self.organization.clone());
-        let (filter, cursor, batch) = (self.filter.clone(), self.cursor, self.batch);
-        // On a task of its own: a follower is polled only while its client takes what it gets, and must not keep its turn meanwhile.
-        let read = AbortOnDropHandle::new(tokio::spawn(async move {
-            let _turn = turns.acquire_owned().await.map_err(Error::internal)?;
-            db.list_events(&organization, cursor, batch, &filter.sessions, &filter.names).await
-        }));
-        let events = read.await.map_err(Error::internal)??;
+        let Filter { sessions, names } = &self.filter;
+        let _turn = self.turns.acquire().await.map_err(Error::internal)?;
+        let events = self.db.list_events(&self.organization, self.cursor, self.batch, sessions, names).await?;
         let full = i64::try_from(events.len()).is_ok_and(|count| count == self.batch);
         self.batch = if full { (self.batch * 2).min(BATCH.1) } else { BATCH.0 };
         self.read.extend(events);

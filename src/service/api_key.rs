@@ -135,6 +135,11 @@ impl Service {
         if self.0.keys.is_alive(id, now) {
             return Ok(true);
         }
+        let _asking = self.0.keys.asking.lock().await;
+        let now = self.0.ambient.now();
+        if self.0.keys.is_alive(id, now) {
+            return Ok(true);
+        }
         let ticket = self.0.keys.ticket();
         let alive = self.0.db.api_key(id).await?.is_some_and(|key| valid(&key, now));
         if alive {

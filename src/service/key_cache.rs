@@ -22,7 +22,11 @@ const MOST: usize = 10_000;
 
 /// The caches of credentials.
 #[derive(Default)]
-pub struct KeyCache(Mutex<Inner>);
+pub struct KeyCache {
+    inner: Mutex<Inner>,
+    /// Held by the one that asks whether a stream's key is still valid. A thousand streams of one key want to know it at the same moment.
+    pub(super) asking: tokio::sync::Mutex<()>,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -41,7 +45,7 @@ pub(super) struct Ticket(u64);
 
 impl KeyCache {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The key with this hash, if it was read a moment ago.
