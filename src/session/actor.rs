@@ -17,7 +17,7 @@ use super::supervisor::Context;
 use crate::domain::clock::Time;
 use crate::domain::event::Code;
 use crate::domain::ids::SessionId;
-use crate::domain::payload::Problem;
+use crate::domain::payload::{Problem, Restriction};
 use crate::domain::session::{Reason, State, Status};
 use crate::error::Result;
 use crate::wa::Connection;
@@ -56,6 +56,8 @@ enum Outcome {
     Ended { status: Status, reason: Reason },
     /// To be tried again.
     Retry { reason: Reason, wait: Option<Duration> },
+    /// WhatsApp has banned the number for a time.
+    Banned { code: String, ttl: Duration },
     /// Somebody else decides about this session now.
     Fenced,
 }
@@ -66,6 +68,8 @@ pub(super) struct Memory {
     backoff: Backoff,
     health: Watch,
     troubled_since: Option<Instant>,
+    /// The last attempt met a ban.
+    banned: bool,
     pub(super) errands: JoinSet<()>,
     /// The right to put history into the tables.
     pub(super) history: Arc<tokio::sync::Mutex<()>>,
@@ -102,6 +106,7 @@ impl Actor {
                 }
                 Outcome::Ended { status, reason } => self.end(status, reason).await,
                 Outcome::Retry { reason, wait } => self.wait(&mut memory, reason, wait).await,
+                Outcome::Banned { code, ttl } => self.banned(&mut memory, code, ttl).await,
             };
             if over {
                 return;
@@ -159,6 +164,7 @@ impl Actor {
         let mut timer = Timer::enter(Phase::Connecting);
         let mut look = interval(self.context.timing.look);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = (0, Instant::now());
         loop {
             // Biased: cancel first, then callers, then what WhatsApp says, then the client's end (behind everything it said), then timers.
             tokio::select! {
@@ -219,12 +225,17 @@ impl Actor {
                         if !self.show(state).await? {
                             return Ok(Outcome::Fenced);
                         }
+                        let message = "WhatsApp lets the number begin conversations again";
+                        self.recorder.restriction_over("cold_messages", message).await?;
                     }
                     if connection.is_saver_halted() {
                         self.recorder.health(memory.health.trouble(Problem::SaverHalted, self.now())).await?;
                         return Ok(Outcome::Retry { reason: Reason::Internal, wait: None });
                     }
-                    let deaf = connection.last_heard().is_some_and(|at| self.now().since(at) > self.context.timing.deaf);
+                    if heard.0 != connection.heard() {
+                        heard = (connection.heard(), Instant::now());
+                    }
+                    let deaf = heard.0 != 0 && heard.1.elapsed() > self.context.timing.deaf;
                     if timer.phase == Phase::Online && deaf {
                         tracing::warn!(session = %self.session, "nothing was heard for too long; connecting anew");
                         timer = Timer::enter(Phase::Blip);
@@ -307,7 +318,7 @@ impl Actor {
                 tracing::warn!(session = %self.session, code, "WhatsApp refused the connection");
                 return ended(Status::Failed, Reason::Refused);
             }
-            Signal::Banned { ttl } => return Ok(Some(Outcome::Retry { reason: Reason::Banned, wait: Some(ttl) })),
+            Signal::Banned { code, ttl } => return Ok(Some(Outcome::Banned { code, ttl })),
             Signal::Receipt(receipt) => self.recorder.receipt(&receipt).await?,
             Signal::Ack(ack) => self.recorder.receipt(&ack.into_receipt(self.now())).await?,
             Signal::Messages(messages) => self.recorder.received(&messages).await?,
@@ -331,6 +342,9 @@ impl Actor {
         memory.troubled_since = None;
         let row = self.context.db.session_by_id(&self.session).await?;
         let state = self.connected(row.and_then(|row| row.restricted_until));
+        if std::mem::take(&mut memory.banned) {
+            self.recorder.restriction_over("banned", "WhatsApp's ban of the number is over").await?;
+        }
         // A crash may have come between the device's own record of the pairing and the row's.
         let written = match connection.account() {
             Some(account) => self.recorder.paired(&account, state.clone()).await?,
@@ -375,10 +389,9 @@ impl Actor {
     async fn wait(&mut self, memory: &mut Memory, reason: Reason, wait: Option<Duration>) -> bool {
         let troubled = *memory.troubled_since.get_or_insert_with(Instant::now);
         let wait = wait.unwrap_or_else(|| memory.backoff.next(&self.context.ambient, &self.context.timing));
-        let (status, reason) = match reason {
-            Reason::Banned => (Status::Failed, Reason::Banned),
-            _ if troubled.elapsed() > self.context.timing.hopeful => (Status::Failed, Reason::ConnectTimeout),
-            reason => (Status::Starting, reason),
+        let (status, reason) = match troubled.elapsed() > self.context.timing.hopeful {
+            true => (Status::Failed, Reason::ConnectTimeout),
+            false => (Status::Starting, reason),
         };
         let now = self.now();
         let state = State { until: Some(now.plus(wait)), ..State::new(status, reason, now) };
@@ -389,6 +402,35 @@ impl Actor {
                 tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's state could not be recorded");
             }
         }
+        self.pause(wait).await
+    }
+
+    /// Tells that the number is banned for a time, and waits until that is over; true when the actor is.
+    async fn banned(&mut self, memory: &mut Memory, code: String, ttl: Duration) -> bool {
+        memory.troubled_since.get_or_insert_with(Instant::now);
+        memory.banned = true;
+        tracing::warn!(session = %self.session, code, seconds = ttl.as_secs(), "WhatsApp has banned the number for a time");
+        let now = self.now();
+        let state = State { until: Some(now.plus(ttl)), ..State::new(Status::Failed, Reason::Banned, now) };
+        let told = Restriction {
+            restricted: true,
+            kind: "banned".to_owned(),
+            code: Some(code),
+            message: Reason::Banned.sentence().to_owned(),
+            until: state.until,
+        };
+        match self.recorder.restricted(told, state.clone()).await {
+            Ok(Written::Yes) => self.live.send_modify(|live| live.state = state),
+            Ok(Written::Fenced) => return true,
+            Err(e) => {
+                tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's ban could not be recorded");
+            }
+        }
+        self.pause(ttl).await
+    }
+
+    /// Waits before the next attempt; true when the actor is over.
+    async fn pause(&mut self, wait: Duration) -> bool {
         let next = Instant::now() + wait;
         loop {
             tokio::select! {

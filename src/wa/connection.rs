@@ -83,6 +83,8 @@ pub enum Signal {
     Replaced,
     /// WhatsApp has banned the number for `ttl`.
     Banned {
+        /// WhatsApp's number for why.
+        code: String,
         /// How long.
         ttl: Duration,
     },
@@ -256,10 +258,9 @@ impl Connection {
         self.news.take()
     }
 
-    /// When the last frame came in; `None` before the first.
-    pub fn last_heard(&self) -> Option<Time> {
-        let at = i64::try_from(self.sender.client.stats().last_data_received_ms).ok()?;
-        (at > 0).then_some(Time(at))
+    /// A mark that changes with every frame that comes in; 0 before the first. By the library's own clock, so good for nothing else.
+    pub fn heard(&self) -> u64 {
+        self.sender.client.stats().last_data_received_ms
     }
 
     /// Whether the library can no longer save the device's state; its client must be given up then.

@@ -154,7 +154,12 @@ impl World {
 
     async fn until_working(&self, session: &str) {
         let wait = async {
-            while self.call("GET", &format!("/api/v1/sessions/{session}/me"), None).await["connected"] != true {
+            // A fresh device is connected before it is ready: until then its phone's history has what people write.
+            loop {
+                let me = self.call("GET", &format!("/api/v1/sessions/{session}/me"), None).await;
+                if me["connected"] == true && me["status"] == "working" {
+                    return;
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
