@@ -141,7 +141,8 @@ pub async fn start_with(config: Config, ambient: Ambient, lifecycle: &Lifecycle,
     let sessions_gone = CancellationToken::new();
     let (endpoint, sandbox) = endpoint(&config, &ambient, lifecycle, sessions_gone.clone()).await?;
 
-    let hub = Hub::default();
+    // Half of the connections are for those who follow the log.
+    let hub = Hub::new(db.readers() / 2);
     let log = EventLog::new(db.clone(), hub.clone(), ambient.clone());
     let gateway = config.gateway_id.clone();
     let context = Context::new(db.clone(), log.clone(), ambient.clone(), endpoint, cipher.clone(), gateway.clone(), timing);

@@ -16,10 +16,10 @@
 //! | [`media`] | files: kept, looked at, fetched from WhatsApp, made ready for sending | `egress`, `wa`, `store` |
 //! | [`wa`] | the only room that knows the WhatsApp library | `store` |
 //! | [`session`] | supervision: one actor per session, made to follow the rows | `wa`, `event`, `store` |
-//! | [`outbox`] | messages on their way: claimed in turn, within budgets, sent again under the same id until it is known | `media`, `session`, `wa`, `event`, `store` |
+//! | [`outbox`] | messages on their way: claimed in turn, within budgets, sent again under the same id until it is known | `media`, `telemetry`, `session`, `wa`, `event`, `store` |
 //! | [`backfill`] | directories pulled anew: claimed with a lease, piece by piece | `session`, `wa`, `event`, `store` |
 //! | [`backup`] | encrypted backups: decrypted, checked, merged batch by batch | `store` |
-//! | [`service`] | use cases: a principal and a command in, a domain value or an error out | `outbox`, `session`, `webhook`, `media`, `backup`, `wa` (the sender of a live session), `event`, `store` |
+//! | [`service`] | use cases: a principal and a command in, a domain value or an error out | `outbox`, `session`, `webhook`, `media`, `backup`, `telemetry`, `wa` (the sender of a live session), `event`, `store` |
 //! | [`api`] | the gRPC edge: layers, authentication, errors, conversion | `service`, `proto` |
 //! | [`rest`] | the HTTP edge, derived from the descriptors; knows no nouns of ours | `api`, `proto` |
 //! | [`console`] | the embedded web pages | `service` |

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
-use super::convert::webhook::{again, created, delivery, status, tested, updated, webhook};
+use super::convert::webhook::{again, created, delivery, status, tested, updated, webhook, with_backlog};
 use super::principal;
 use super::status::to_status;
 use crate::domain::ids::WebhookId;
@@ -29,7 +29,7 @@ impl WebhookService for Webhooks {
         request: Request<pb::ListWebhooksRequest>,
     ) -> Result<Response<pb::ListWebhooksResponse>, Status> {
         let all = self.0.list_webhooks(&principal(&request)?).await.map_err(to_status)?;
-        let data = all.into_iter().map(|it| webhook(it, None)).collect();
+        let data = all.into_iter().map(|(it, backlog)| with_backlog(it, backlog)).collect();
         Ok(Response::new(pb::ListWebhooksResponse { data, next_cursor: None }))
     }
 
@@ -42,8 +42,8 @@ impl WebhookService for Webhooks {
 
     async fn get_webhook(&self, request: Request<pb::GetWebhookRequest>) -> Result<Response<pb::Webhook>, Status> {
         let id = WebhookId::new(&request.get_ref().id);
-        let found = self.0.get_webhook(&principal(&request)?, &id).await.map_err(to_status)?;
-        Ok(Response::new(webhook(found, None)))
+        let (found, backlog) = self.0.get_webhook(&principal(&request)?, &id).await.map_err(to_status)?;
+        Ok(Response::new(with_backlog(found, backlog)))
     }
 
     async fn update_webhook(&self, request: Request<pb::UpdateWebhookRequest>) -> Result<Response<pb::Webhook>, Status> {

@@ -97,6 +97,9 @@ impl Sources {
         gauge!("wagw_webhook_deliveries_dead").set(float(stats.deliveries_dead));
         let lag = stats.oldest_pending.map_or(Duration::ZERO, |since| now.since(since));
         gauge!("wagw_webhook_lag_seconds").set(lag.as_secs_f64());
+        gauge!("wagw_outbox_due").set(float(stats.outbox_due));
+        let lag = stats.oldest_due.map_or(Duration::ZERO, |since| now.since(since));
+        gauge!("wagw_outbox_lag_seconds").set(lag.as_secs_f64());
         Ok(())
     }
 }

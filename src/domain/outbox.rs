@@ -99,6 +99,9 @@ pub struct Draft {
     /// The file that is uploaded before it is sent, by its id here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// The trace of the request that wanted it, as a `traceparent`: its way to WhatsApp is seen as a part of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 /// A message that is shown above its answer.

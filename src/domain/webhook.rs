@@ -113,6 +113,15 @@ pub enum Disabled {
 }
 words!(Disabled: ByCaller = "by_caller", Gone = "gone");
 
+/// What a webhook has not delivered yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Deliveries that wait or are under way.
+    pub pending: i64,
+    /// When the oldest of them was planned.
+    pub since: Option<Time>,
+}
+
 /// A stored webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {

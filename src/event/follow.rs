@@ -1,9 +1,11 @@
 //! A cursor turned into a stream.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::event::Event;
 use crate::domain::ids::{OrganizationId, SessionId};
@@ -39,6 +41,7 @@ pub enum Item {
 pub struct Follower {
     db: Db,
     bell: watch::Receiver<()>,
+    turns: Arc<Semaphore>,
     organization: OrganizationId,
     filter: Filter,
     cursor: i64,
@@ -102,6 +105,7 @@ impl Follower {
     ) -> Result<(Self, Bounds)> {
         // Listen first, then look: what is written in between rings.
         let bell = hub.listen(&organization);
+        let turns = hub.turns.clone();
         let bounds = bounds(&db, &organization).await?;
         let cursor = match after {
             Some(after) => {
@@ -111,7 +115,17 @@ impl Follower {
             None => bounds.newest,
         };
         Ok((
-            Self { db, bell, organization, filter, cursor, read: VecDeque::new(), batch: BATCH.0, _counted: Counted::new() },
+            Self {
+                db,
+                bell,
+                turns,
+                organization,
+                filter,
+                cursor,
+                read: VecDeque::new(),
+                batch: BATCH.0,
+                _counted: Counted::new(),
+            },
             bounds,
         ))
     }
@@ -156,8 +170,14 @@ impl Follower {
     }
 
     async fn read_on(&mut self) -> Result<bool> {
-        let Filter { sessions, names } = &self.filter;
-        let events = self.db.list_events(&self.organization, self.cursor, self.batch, sessions, names).await?;
+        let (db, turns, organization) = (self.db.clone(), self.turns.clone(), self.organization.clone());
+        let (filter, cursor, batch) = (self.filter.clone(), self.cursor, self.batch);
+        // On a task of its own: a follower is polled only while its client takes what it gets, and must not keep its turn meanwhile.
+        let read = AbortOnDropHandle::new(tokio::spawn(async move {
+            let _turn = turns.acquire_owned().await.map_err(Error::internal)?;
+            db.list_events(&organization, cursor, batch, &filter.sessions, &filter.names).await
+        }));
+        let events = read.await.map_err(Error::internal)??;
         let full = i64::try_from(events.len()).is_ok_and(|count| count == self.batch);
         self.batch = if full { (self.batch * 2).min(BATCH.1) } else { BATCH.0 };
         self.read.extend(events);

@@ -3,16 +3,24 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::domain::ids::OrganizationId;
 
 /// The bells of all organizations that somebody follows. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Hub {
     bells: Arc<Mutex<HashMap<OrganizationId, watch::Sender<()>>>>,
     deliveries: Arc<watch::Sender<()>>,
     untold: Arc<(Mutex<Rung>, Notify)>,
+    /// One ring wakes every follower. They read in turn, so that a thousand of them leave connections for everybody else.
+    pub(super) turns: Arc<Semaphore>,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::new(2)
+    }
 }
 
 /// Which bells were rung here and not yet at other gateways. Bounded by the number of organizations.
@@ -25,6 +33,12 @@ pub(super) struct Rung {
 }
 
 impl Hub {
+    /// A hub whose followers read with `readers` of the database's connections at most.
+    pub fn new(readers: usize) -> Self {
+        let turns = Arc::new(Semaphore::new(readers.max(1)));
+        Self { bells: Arc::default(), deliveries: Arc::default(), untold: Arc::default(), turns }
+    }
+
     /// Rings the organization's bell, here and at the other gateways. Rings that nobody has heard yet count as one.
     pub fn wake(&self, organization: &OrganizationId) {
         self.ring(organization);

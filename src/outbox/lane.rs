@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{Outbox, Parts, budget, lock};
 use crate::domain::ids::SessionId;
 use crate::domain::outbox::{CLAIM, Item, Lane as Rank, in_turn};
 use crate::domain::session::Session;
 use crate::error::Result;
+use crate::telemetry::trace;
 
 /// Messages of one session that are given to WhatsApp at the same time, each to another chat.
 const WIDTH: usize = 16;
@@ -80,7 +82,11 @@ impl Lane {
             }
             for (item, row) in claimed {
                 let outbox = self.outbox.clone();
-                under_way.spawn(async move { Box::pin(outbox.attempt(item, row)).await });
+                let span = tracing::info_span!("attempt to send");
+                if let Some(told) = &item.draft.trace {
+                    trace::resume(&span, told);
+                }
+                under_way.spawn(async move { Box::pin(outbox.attempt(item, row)).await }.instrument(span));
             }
             tokio::select! {
                 biased;

@@ -234,7 +234,7 @@ impl World {
             keys.push(Key::Bundle(number.to_owned(), *id));
             let offered = device.bundle.iter().flat_map(|bundle| bundle.one_time.keys());
             keys.extend(offered.map(|key| Key::Offered(number.to_owned(), *id, *key)));
-            keys.extend(device.queue.keys().map(|place| Key::Queued(number.to_owned(), *id, *place)));
+            keys.extend(device.queue.iter().map(|(place, _)| Key::Queued(number.to_owned(), *id, place)));
         }
         keys
     }
@@ -253,7 +253,7 @@ impl World {
                 bundle.and_then(|bundle| bundle.one_time.get(key)).map(serde_json::to_value)
             }
             Key::Queued(number, id, place) => {
-                device(number, id).and_then(|device| device.queue.get(place)).map(serde_json::to_value)
+                device(number, id).and_then(|device| device.queue.get(*place)).map(serde_json::to_value)
             }
             Key::OneTime(number, id) => account(number).and_then(|account| account.prekeys.get(id)).map(serde_json::to_value),
             Key::Message(number, place) => {
@@ -297,8 +297,7 @@ impl World {
                 self.insert_account(account);
             }
             Key::Device(number, id) => {
-                let mut device: Device = serde_json::from_value(value)?;
-                device.next_queued = 1;
+                let device: Device = serde_json::from_value(value)?;
                 if let Some(account) = self.accounts.get_mut(number) {
                     account.devices.insert(*id, device);
                 }
@@ -318,8 +317,7 @@ impl World {
             Key::Queued(number, id, place) => {
                 let queued: Queued = serde_json::from_value(value)?;
                 if let Some(device) = self.device_mut(&Place { number: number.clone(), device: *id }) {
-                    device.queue.insert(*place, queued);
-                    device.next_queued = place + 1;
+                    device.queue.restore(*place, queued);
                 }
             }
             Key::OneTime(number, id) => {

@@ -11,6 +11,7 @@
 //! | `journal` | what survives a restart or a kill |
 //! | `world_file` | people, groups, channels and pasts that are there from the start |
 //! | `people` | what people do with their phones; [`draft`] is what they send, [`seen`] what they see |
+//! | [`business`], [`chats`], [`history`], [`media`], [`newsletters`], [`passkey`] | more of what can be done with phones, a file for each |
 //! | [`sight`] | what happens, for those who look on |
 //! | [`fault`] | what can go wrong on command |
 //! | [`control`] | the control operations over gRPC |
@@ -39,9 +40,10 @@
 //!
 //! Anybody may connect, so everything that a peer can make large has an end: connections (`max_connections`), the handshake's time and
 //! size, frames (small until the login), stanzas once unpacked, what waits for a peer that does not read (in number and in bytes), what a
-//! device leaves in its queue (in number), and the names that the report of unknown questions keeps. What cannot be read ends its own connection and
+//! device leaves in its queue (in number and in bytes), and the names that the report of unknown questions keeps. What cannot be read ends its own connection and
 //! nothing else: `tests/it/sandbox/wire.rs`, and the fuzzers in `server/fuzz` and `wire/node`.
 
+pub mod business;
 pub mod chats;
 pub mod control;
 pub mod draft;
@@ -71,6 +73,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use wacore_libsignal::protocol::KeyPair;
 
+use self::business::BusinessProfile;
 use self::journal::Journal;
 use self::keys::{Secret, public};
 use self::phone::Chat;
@@ -138,6 +141,8 @@ pub struct Device {
     pub online: bool,
     /// How many stanzas it has not acknowledged.
     pub queued: usize,
+    /// How many stanzas it lost because too many waited for it.
+    pub dropped: u64,
     /// When it was linked.
     pub linked_at: Time,
     /// What it calls its system, such as `Mac OS`; empty for devices that did not register by themselves, like this gateway's.
@@ -171,6 +176,10 @@ pub struct Phone {
     pub last_seen: Option<Time>,
     /// The numbers that it has blocked.
     pub blocked: Vec<String>,
+    /// Who may see and do what, where it is not everybody.
+    pub privacy: BTreeMap<String, String>,
+    /// What it says about itself as a business.
+    pub business: Option<BusinessProfile>,
     /// The linked devices.
     pub devices: Vec<Device>,
 }
@@ -384,6 +393,7 @@ impl World {
             id: *id,
             online: device.online.is_some(),
             queued: device.queue.len(),
+            dropped: device.dropped,
             linked_at: device.linked_at,
             os: device.properties.as_ref().map(|said| said.os.clone()).unwrap_or_default(),
             platform: device.properties.as_ref().map(|said| said.platform.clone()).unwrap_or_default(),
@@ -400,6 +410,8 @@ impl World {
             online: self.is_there(account),
             last_seen: i64::try_from(account.last_seen).ok().filter(|at| *at > 0).map(Time::from_secs),
             blocked: account.blocked.iter().cloned().collect(),
+            privacy: account.privacy.clone(),
+            business: account.business.clone(),
             devices: devices.collect(),
         })
     }

@@ -1,5 +1,6 @@
 //! What people do with their phones.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ pub struct PhoneChange {
     pub seed: Option<i64>,
     /// Whether its owner is there. One that was said to be away receives in silence.
     pub online: Option<bool>,
+    /// Who may see and do what (`last`, `online`, `profile`, `status`, `readreceipts`, `groupadd`, `calladd`, `messages`): `all`,
+    /// `contacts`, `none`, …
+    pub privacy: BTreeMap<String, String>,
 }
 
 /// What somebody does in a chat before sending.
@@ -49,7 +53,7 @@ pub enum Typing {
 
 impl Sandbox {
     /// Runs a step and waits until it is on disk.
-    async fn lasting<T>(&self, step: impl FnOnce(&mut World) -> Result<T>) -> Result<T> {
+    pub(super) async fn lasting<T>(&self, step: impl FnOnce(&mut World) -> Result<T>) -> Result<T> {
         let result = self.inner.act(step)?;
         self.inner.settled().await;
         Ok(result)
@@ -112,6 +116,10 @@ impl Sandbox {
                 account.behaviour.change(change.echo, change.chatty, change.seed, drawn);
             }
             world.touch_account(&number);
+            for (name, value) in &change.privacy {
+                let changed = world.change_privacy(&number, name, value);
+                changed.map_err(|_| Error::field("privacy", format!("there is no setting {name} of {value}")))?;
+            }
             if let Some(about) = change.about {
                 world.set_about(&number, &about);
             }

@@ -22,6 +22,7 @@ use crate::domain::session::{Reason, Session};
 use crate::error::{Code, Error, Result};
 use crate::media::{Source, Wanted};
 use crate::outbox::{Outcome, Wait, budget, check};
+use crate::telemetry::trace;
 use crate::wa::connection::Sender;
 use crate::wa::outgoing;
 
@@ -137,6 +138,7 @@ impl Service {
             let message = self.message_of(session, id, &to.address, &draft, key, &hash);
             // What follows the first belongs to it.
             draft.album = messages.first().map(|first| first.wa_message_id.clone());
+            draft.trace = trace::current();
             items.push(Item {
                 id: message.id.clone(),
                 session: session.id.clone(),

@@ -7,7 +7,7 @@ use super::Service;
 use crate::domain::clock::Time;
 use crate::domain::ids::{SessionId, WebhookId};
 use crate::domain::principal::{Capability, Principal};
-use crate::domain::webhook::{Delivery, Disabled, Page, Retry, Secrets, Webhook, generate_secret, is_pattern};
+use crate::domain::webhook::{Backlog, Delivery, Disabled, Page, Retry, Secrets, Webhook, generate_secret, is_pattern};
 use crate::error::{Code, Error, Result};
 use crate::store::Cipher;
 pub use crate::webhook::send::{Tried, Verdict};
@@ -99,13 +99,25 @@ impl Service {
     }
 
     /// Every webhook of the caller's organization, oldest first.
-    pub async fn list_webhooks(&self, caller: &Principal) -> Result<Vec<Webhook>> {
+    pub async fn list_webhooks(&self, caller: &Principal) -> Result<Vec<(Webhook, Backlog)>> {
         caller.require(Capability::Manage)?;
-        self.0.db.list_webhooks(&self.0.webhooks.cipher, &caller.organization).await
+        let all = self.0.db.list_webhooks(&self.0.webhooks.cipher, &caller.organization).await?;
+        let mut backlogs = self.0.db.webhook_backlogs(&caller.organization).await?;
+        let with = |it: Webhook| {
+            let backlog = backlogs.remove(&it.id).unwrap_or_default();
+            (it, backlog)
+        };
+        Ok(all.into_iter().map(with).collect())
     }
 
-    /// One webhook.
-    pub async fn get_webhook(&self, caller: &Principal, id: &WebhookId) -> Result<Webhook> {
+    /// One webhook, and what it has not delivered yet.
+    pub async fn get_webhook(&self, caller: &Principal, id: &WebhookId) -> Result<(Webhook, Backlog)> {
+        let found = self.own_webhook(caller, id).await?;
+        let backlog = self.0.db.webhook_backlog(id).await?;
+        Ok((found, backlog))
+    }
+
+    async fn own_webhook(&self, caller: &Principal, id: &WebhookId) -> Result<Webhook> {
         caller.require(Capability::Manage)?;
         let found = self.0.db.webhook(&self.0.webhooks.cipher, &caller.organization, id).await?;
         found.ok_or_else(|| Error::not_found("webhook"))
@@ -153,7 +165,7 @@ impl Service {
 
     /// Tries a webhook out, and gives the id of the event that was sent.
     pub async fn test_webhook(&self, caller: &Principal, id: &WebhookId) -> Result<(String, Tried)> {
-        let webhook = self.get_webhook(caller, id).await?;
+        let webhook = self.own_webhook(caller, id).await?;
         self.0.webhooks.sender.test(&webhook).await
     }
 
@@ -164,7 +176,7 @@ impl Service {
         id: &WebhookId,
         page: Page,
     ) -> Result<(Vec<Delivery>, Option<i64>)> {
-        self.get_webhook(caller, id).await?;
+        self.own_webhook(caller, id).await?;
         // One more than asked for tells whether there is a next page.
         let wider = Page { limit: page.limit + 1, ..page };
         let mut found = self.0.db.list_deliveries(&caller.organization, id, wider).await?;
@@ -178,7 +190,7 @@ impl Service {
 
     /// Plans deliveries anew and gives their number.
     pub async fn redeliver_webhook(&self, caller: &Principal, id: &WebhookId, again: Again) -> Result<u64> {
-        let webhook = self.get_webhook(caller, id).await?;
+        let webhook = self.own_webhook(caller, id).await?;
         let now = self.0.ambient.now();
         let mut tx = self.0.db.begin().await?;
         let count = match again {

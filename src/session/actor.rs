@@ -17,9 +17,10 @@ use super::supervisor::Context;
 use crate::domain::clock::Time;
 use crate::domain::event::Code;
 use crate::domain::ids::SessionId;
-use crate::domain::payload::{Problem, Restriction};
+use crate::domain::payload::Problem;
 use crate::domain::session::{Reason, State, Status};
 use crate::error::Result;
+use crate::store::patiently;
 use crate::wa::Connection;
 use crate::wa::connection::{OpenError, Signal};
 use crate::wa::device::DeviceStore;
@@ -54,6 +55,8 @@ enum Outcome {
     Logout(oneshot::Sender<()>),
     /// For good, with a reason.
     Ended { status: Status, reason: Reason },
+    /// WhatsApp does not know the device: its pairing was cut off before WhatsApp had heard the end of it.
+    HalfPaired,
     /// To be tried again.
     Retry { reason: Reason, wait: Option<Duration> },
     /// WhatsApp has banned the number for a time.
@@ -65,11 +68,11 @@ enum Outcome {
 /// What is remembered from one connection to the next.
 #[derive(Default)]
 pub(super) struct Memory {
-    backoff: Backoff,
+    pub(super) backoff: Backoff,
     health: Watch,
-    troubled_since: Option<Instant>,
+    pub(super) troubled_since: Option<Instant>,
     /// The last attempt met a ban.
-    banned: bool,
+    pub(super) banned: bool,
     pub(super) errands: JoinSet<()>,
     /// The right to put history into the tables.
     pub(super) history: Arc<tokio::sync::Mutex<()>>,
@@ -105,6 +108,7 @@ impl Actor {
                     over
                 }
                 Outcome::Ended { status, reason } => self.end(status, reason).await,
+                Outcome::HalfPaired => self.begin_anew().await,
                 Outcome::Retry { reason, wait } => self.wait(&mut memory, reason, wait).await,
                 Outcome::Banned { code, ttl } => self.banned(&mut memory, code, ttl).await,
             };
@@ -311,23 +315,28 @@ impl Actor {
                 phase if phase.is_passkey() => return Ok(Some(Outcome::Retry { reason: Reason::Reconnecting, wait: None })),
                 _ => {}
             },
-            Signal::LoggedOut => return ended(Status::LoggedOut, Reason::Unlinked),
+            Signal::LoggedOut => return Ok(Some(self.unlinked().await?)),
             Signal::Replaced => return ended(Status::Failed, Reason::Replaced),
             Signal::Outdated => return ended(Status::Failed, Reason::ClientOutdated),
             Signal::Refused(code) => {
                 tracing::warn!(session = %self.session, code, "WhatsApp refused the connection");
                 return ended(Status::Failed, Reason::Refused);
             }
+            // What was not acknowledged comes again with the next connection, and not before.
+            Signal::Unstored => return Ok(Some(Outcome::Retry { reason: Reason::Internal, wait: None })),
             Signal::Banned { code, ttl } => return Ok(Some(Outcome::Banned { code, ttl })),
-            Signal::Receipt(receipt) => self.recorder.receipt(&receipt).await?,
-            Signal::Ack(ack) => self.recorder.receipt(&ack.into_receipt(self.now())).await?,
-            Signal::Messages(messages) => self.recorder.received(&messages).await?,
+            Signal::Receipt(receipt) => patiently(|| self.recorder.receipt(&receipt)).await?,
+            Signal::Ack(ack) => {
+                let receipt = ack.into_receipt(self.now());
+                patiently(|| self.recorder.receipt(&receipt)).await?;
+            }
+            Signal::Messages(messages) => patiently(|| self.recorder.received(&messages)).await?,
             Signal::Stored(messages) => self.read(connection, messages, memory).await?,
             Signal::Ringing(call) => self.ringing(connection, call, memory).await?,
-            Signal::Label(news) => self.recorder.label(&news).await?,
+            Signal::Label(news) => patiently(|| self.recorder.label(&news)).await?,
             Signal::News => self.news(connection).await?,
             Signal::History(part) => {
-                self.recorder.keep_history(part).await?;
+                patiently(|| self.recorder.keep_history(part.clone())).await?;
                 self.digest_history(memory);
             }
             Signal::Undecryptable { wa_message_id } => {
@@ -367,8 +376,30 @@ impl Actor {
         }
     }
 
+    /// WhatsApp does not know the device any more, or never did.
+    async fn unlinked(&self) -> Result<Outcome> {
+        let row = self.context.db.session_by_id(&self.session).await?;
+        Ok(match row.is_some_and(|row| row.account.is_none() || row.last_connected_at.is_none()) {
+            true => Outcome::HalfPaired,
+            false => Outcome::Ended { status: Status::LoggedOut, reason: Reason::Unlinked },
+        })
+    }
+
+    /// Forgets a pairing that was cut off, so that codes are shown again; true when the actor is over.
+    async fn begin_anew(&mut self) -> bool {
+        tracing::info!(session = %self.session, "the pairing was cut off; it begins anew");
+        match self.recorder.unpaired(State::new(Status::Starting, Reason::Connecting, self.now())).await {
+            Ok(written) => written == Written::Fenced,
+            Err(e) => {
+                // The next attempt meets the same answer of WhatsApp.
+                tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "a pairing that was cut off could not be forgotten");
+                tokio::time::timeout(Duration::from_secs(5), self.cancel.cancelled()).await.is_ok()
+            }
+        }
+    }
+
     /// Records the ending; true when the actor is over.
-    async fn end(&mut self, status: Status, reason: Reason) -> bool {
+    pub(super) async fn end(&mut self, status: Status, reason: Reason) -> bool {
         let state = State::new(status, reason, self.now());
         let unlink = status == Status::LoggedOut;
         match self.recorder.ended(state.clone(), unlink).await {
@@ -381,67 +412,6 @@ impl Actor {
                 // The row still wants it to run, so the next attempt meets the same ending and records it then.
                 tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's ending could not be recorded");
                 tokio::time::timeout(Duration::from_secs(5), self.cancel.cancelled()).await.is_ok()
-            }
-        }
-    }
-
-    /// Waits for the next attempt; true when the actor is over.
-    async fn wait(&mut self, memory: &mut Memory, reason: Reason, wait: Option<Duration>) -> bool {
-        let troubled = *memory.troubled_since.get_or_insert_with(Instant::now);
-        let wait = wait.unwrap_or_else(|| memory.backoff.next(&self.context.ambient, &self.context.timing));
-        let (status, reason) = match troubled.elapsed() > self.context.timing.hopeful {
-            true => (Status::Failed, Reason::ConnectTimeout),
-            false => (Status::Starting, reason),
-        };
-        let now = self.now();
-        let state = State { until: Some(now.plus(wait)), ..State::new(status, reason, now) };
-        match self.show(state).await {
-            Ok(true) => {}
-            Ok(false) => return true,
-            Err(e) => {
-                tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's state could not be recorded");
-            }
-        }
-        self.pause(wait).await
-    }
-
-    /// Tells that the number is banned for a time, and waits until that is over; true when the actor is.
-    async fn banned(&mut self, memory: &mut Memory, code: String, ttl: Duration) -> bool {
-        memory.troubled_since.get_or_insert_with(Instant::now);
-        memory.banned = true;
-        tracing::warn!(session = %self.session, code, seconds = ttl.as_secs(), "WhatsApp has banned the number for a time");
-        let now = self.now();
-        let state = State { until: Some(now.plus(ttl)), ..State::new(Status::Failed, Reason::Banned, now) };
-        let told = Restriction {
-            restricted: true,
-            kind: "banned".to_owned(),
-            code: Some(code),
-            message: Reason::Banned.sentence().to_owned(),
-            until: state.until,
-        };
-        match self.recorder.restricted(told, state.clone()).await {
-            Ok(Written::Yes) => self.live.send_modify(|live| live.state = state),
-            Ok(Written::Fenced) => return true,
-            Err(e) => {
-                tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's ban could not be recorded");
-            }
-        }
-        self.pause(ttl).await
-    }
-
-    /// Waits before the next attempt; true when the actor is over.
-    async fn pause(&mut self, wait: Duration) -> bool {
-        let next = Instant::now() + wait;
-        loop {
-            tokio::select! {
-                biased;
-                () = self.cancel.cancelled() => return true,
-                Some(command) = self.commands.recv() => if let Command::Logout(done) = command {
-                    let over = self.end(Status::LoggedOut, Reason::LoggedOut).await;
-                    let _ = done.send(());
-                    return over;
-                },
-                () = tokio::time::sleep_until(next) => return false,
             }
         }
     }
@@ -470,7 +440,7 @@ impl Actor {
     }
 
     /// Records and shows a state if it says something new; false when the write was fenced off.
-    async fn show(&mut self, state: State) -> Result<bool> {
+    pub(super) async fn show(&mut self, state: State) -> Result<bool> {
         let shown = self.live.borrow().state.clone();
         if shown == (State { since: shown.since, ..state.clone() }) {
             return Ok(true);
@@ -480,7 +450,7 @@ impl Actor {
         Ok(written == Written::Yes)
     }
 
-    fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         self.context.ambient.now()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::actor::{Actor, Memory};
 use crate::error::Result;
+use crate::store::patiently;
 use crate::wa::Connection;
 use crate::wa::attention::Ringing;
 
@@ -16,7 +17,7 @@ impl Actor {
             if news.is_empty() {
                 return Ok(());
             }
-            self.recorder.happened(news).await?;
+            patiently(|| self.recorder.happened(&news)).await?;
         }
     }
 

@@ -13,10 +13,10 @@ use crate::wa::normalize::{Change, ChatState, News};
 
 impl Recorder {
     /// Stores and tells what happened, all in one transaction.
-    pub async fn happened(&self, all: Vec<News>) -> Result<()> {
+    pub async fn happened(&self, all: &[News]) -> Result<()> {
         let ignore = self.db.session_by_id(&self.session).await?.map(|row| row.settings.ignore).unwrap_or_default();
         let mut recording = self.log.begin().await?;
-        for News { change, quiet } in all {
+        for News { change, quiet } in all.iter().cloned() {
             let place = place(&change);
             let told = self.happen(&mut recording, change).await?;
             // What is left out is left out of the log; the tables stay right.

@@ -13,7 +13,7 @@ use crate::domain::payload::{Restriction, Who};
 use crate::domain::session::{Account, Desired, Fence, Reason, State, Status};
 use crate::error::Result;
 use crate::event::{EventLog, Recording};
-use crate::store::Db;
+use crate::store::{Db, patiently};
 use crate::wa::Commit;
 
 /// Writes for one holding of one session. Cheap to clone.
@@ -71,6 +71,11 @@ impl Recorder {
         let (kind, message) = (kind.to_owned(), message.to_owned());
         let over = Restriction { restricted: false, kind, code: None, message, until: None };
         self.log.record(&self.organization, &self.session, Payload::AccountRestricted(over)).await
+    }
+
+    /// Forgets the account and the device's keys; the session is tried again with a new device.
+    pub async fn unpaired(&self, state: State) -> Result<Written> {
+        self.changed(state, Some(None), None, None).await
     }
 
     /// Records an ending: the session is not tried again until a caller wants it. `unlink` forgets the account too.
@@ -138,7 +143,7 @@ impl Recorder {
         let recorder = self.clone();
         Arc::new(move |messages| {
             let recorder = recorder.clone();
-            Box::pin(async move { recorder.received(&messages).await })
+            Box::pin(async move { patiently(|| recorder.received(&messages)).await })
         })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Every text is written once, with `$1` placeholders, and runs on both engines. Native pools are used because `sqlx::Any` cannot carry
 //! booleans and some integers across both.
+use std::borrow::Cow;
 
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -236,6 +237,11 @@ pub(crate) fn one_of<'a>(args: &mut Vec<Arg<'a>>, values: impl ExactSizeIterator
     list(from, count)
 }
 
+/// PostgreSQL's texts cannot have the character 0, which anybody may send; a message that could never be stored would come for ever.
+fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
+
 /// The same query built for whichever driver `$on` belongs to.
 macro_rules! query {
     ($sql:expr, $args:expr) => {{
@@ -243,7 +249,7 @@ macro_rules! query {
         for arg in $args {
             query = match *arg {
                 Arg::Int(value) => query.bind(value),
-                Arg::Text(value) => query.bind(value),
+                Arg::Text(value) => query.bind(value.map(storable)),
                 Arg::Blob(value) => query.bind(value),
                 Arg::Bool(value) => query.bind(value),
             };

@@ -44,6 +44,15 @@ impl Db {
         }
     }
 
+    /// How many connections there are to read with.
+    pub fn readers(&self) -> usize {
+        let most = match self {
+            Self::Sqlite { read, .. } => read.options().get_max_connections(),
+            Self::Postgres(pool) => pool.options().get_max_connections(),
+        };
+        usize::try_from(most).unwrap_or(usize::MAX)
+    }
+
     /// Asks the database for a sign of life, through the connections that reads take.
     pub async fn ping(&self) -> Result<()> {
         self.row("SELECT CAST(1 AS BIGINT)", &[]).await.map(drop)

@@ -20,6 +20,10 @@ pub struct Stats {
     pub oldest_pending: Option<Time>,
     /// Deliveries that were given up.
     pub deliveries_dead: i64,
+    /// Messages that are due and whose way has not ended.
+    pub outbox_due: i64,
+    /// Since when the oldest of them is due.
+    pub oldest_due: Option<Time>,
 }
 
 /// Connections of the pool that serves most calls.
@@ -56,7 +60,12 @@ impl Db {
             .map_or(Ok((0, None)), |row| Ok::<_, crate::error::Error>((row.get(0)?, row.get(1)?)))?;
         let dead = "SELECT COUNT(*) FROM webhook_deliveries WHERE status = 'dead'";
         let deliveries_dead = self.row(dead, &[]).await?.map_or(Ok(0), |row| row.get(0))?;
-        Ok(Stats { sessions, events, webhooks, deliveries_pending, oldest_pending, deliveries_dead })
+        let due = "SELECT COUNT(*), MIN(due_at) FROM outbox WHERE settled_at IS NULL AND due_at <= $1";
+        let (outbox_due, oldest_due) = self
+            .row(due, args![now])
+            .await?
+            .map_or(Ok((0, None)), |row| Ok::<_, crate::error::Error>((row.get(0)?, row.get(1)?)))?;
+        Ok(Stats { sessions, events, webhooks, deliveries_pending, oldest_pending, deliveries_dead, outbox_due, oldest_due })
     }
 
     /// How the connections are used.

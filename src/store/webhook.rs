@@ -1,8 +1,10 @@
 //! Webhooks. Their secrets and headers are sealed here and nowhere else, so that neither lies in the clear by oversight.
 
+use std::collections::HashMap;
+
 use crate::domain::clock::Time;
 use crate::domain::ids::{OrganizationId, SessionId, WebhookId};
-use crate::domain::webhook::{Disabled, Policy, Retry, Webhook};
+use crate::domain::webhook::{Backlog, Disabled, Policy, Retry, Webhook};
 use crate::error::{Error, Result};
 use crate::store::{Cipher, Db, Row, Tx, args};
 
@@ -69,6 +71,22 @@ impl Db {
     pub async fn list_webhooks(&self, cipher: &Cipher, organization: &OrganizationId) -> Result<Vec<Webhook>> {
         let sql = concat!("SELECT ", columns!(), " FROM webhooks WHERE organization_id = $1 ORDER BY created_at, id");
         self.rows(sql, args![organization]).await?.iter().map(|row| read(row, cipher)).collect()
+    }
+
+    /// What one webhook has not delivered yet.
+    pub async fn webhook_backlog(&self, id: &WebhookId) -> Result<Backlog> {
+        let sql = "SELECT COUNT(*), MIN(created_at) FROM webhook_deliveries WHERE webhook_id = $1 AND status = 'pending'";
+        let row = self.row(sql, args![id]).await?;
+        row.map_or(Ok(Backlog::default()), |row| Ok(Backlog { pending: row.get(0)?, since: row.get(1)? }))
+    }
+
+    /// What the organization's webhooks have not delivered yet; those that have delivered everything are left out.
+    pub async fn webhook_backlogs(&self, organization: &OrganizationId) -> Result<HashMap<WebhookId, Backlog>> {
+        let sql = "SELECT webhook_id, COUNT(*), MIN(webhook_deliveries.created_at)
+                   FROM webhook_deliveries JOIN webhooks ON webhooks.id = webhook_id
+                   WHERE webhooks.organization_id = $1 AND status = 'pending' GROUP BY webhook_id";
+        let rows = self.rows(sql, args![organization]).await?;
+        rows.iter().map(|row| Ok((row.get(0)?, Backlog { pending: row.get(1)?, since: row.get(2)? }))).collect()
     }
 
     /// The webhooks of all organizations that have something to deliver now: for the workers only.

@@ -72,6 +72,8 @@ fn describe() {
     describe_gauge!("wagw_webhook_deliveries_pending", "Webhook deliveries in the database that are not delivered yet");
     describe_gauge!("wagw_webhook_deliveries_dead", "Webhook deliveries in the database that were given up");
     describe_gauge!("wagw_webhook_lag_seconds", Unit::Seconds, "Age of the oldest webhook delivery that is not delivered yet");
+    describe_gauge!("wagw_outbox_due", "Messages in the database that are due and not sent yet");
+    describe_gauge!("wagw_outbox_lag_seconds", Unit::Seconds, "For how long the oldest of them has been due");
     describe_gauge!("wagw_database_connections", "Connections to the database by state (idle, used)");
     describe_gauge!("wagw_sandbox_phones", "Phones of the built-in simulator");
     describe_gauge!("wagw_sandbox_devices", "Devices linked to them");

@@ -10,6 +10,7 @@
 //! Nobody waits for a collector: spans go through a bounded queue to a thread of their own, and what does not fit is dropped. Of the
 //! program's spans only its own are exported, without log lines; neither they nor their fields tell numbers or texts.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,7 +91,23 @@ pub fn adopt(span: &Span, headers: &HeaderMap) {
     if !headers.contains_key("traceparent") {
         return;
     }
-    let remote = TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers));
+    set_parent(span, &Headers(headers));
+}
+
+/// The trace of the span that the caller is in, in the words of a `traceparent`; `None` when nothing is exported.
+pub fn current() -> Option<String> {
+    let mut told = HashMap::new();
+    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut told);
+    told.remove("traceparent")
+}
+
+/// Lets `span` go on with the trace that [`current`] told, then or in another program.
+pub fn resume(span: &Span, told: &str) {
+    set_parent(span, &HashMap::from([("traceparent".to_owned(), told.to_owned())]));
+}
+
+fn set_parent(span: &Span, from: &dyn Extractor) {
+    let remote = TraceContextPropagator::new().extract_with_context(&Context::new(), from);
     if remote.span().span_context().is_valid() {
         // Without an exporter nobody listens, and that is no error.
         let _ = span.set_parent(remote);

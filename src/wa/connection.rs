@@ -55,6 +55,8 @@ pub enum Signal {
         /// How long it is valid.
         ttl: Duration,
     },
+    /// Messages could not be stored, for the database has not answered for too long.
+    Unstored,
     /// There are no more QR codes.
     QrExhausted,
     /// A pairing code that was requested earlier is no longer valid.

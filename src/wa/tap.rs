@@ -14,6 +14,7 @@ use super::normalize::{self, Inbound, News};
 use super::passkey;
 use crate::domain::clock::Time;
 use crate::domain::event::AuthCode;
+use crate::error::Code;
 
 /// How many pieces of [`News`] may wait for the session's actor, and how many it takes at a time. A sweep over everything that an account
 /// has (its address book, the state of its chats) comes at once and is stored in few transactions. Beyond the limit the oldest are
@@ -95,7 +96,13 @@ impl InboundDurabilityHook for Hook {
         if messages.is_empty() {
             return Ok(());
         }
-        (self.commit)(messages.clone()).await?;
+        if let Err(error) = (self.commit)(messages.clone()).await {
+            if error.code == Code::Unavailable {
+                // With a full queue the actor waits for the database itself, and begins anew when that fails.
+                let _ = self.signals.try_send(Signal::Unstored);
+            }
+            return Err(error.into());
+        }
         // Read receipts are a courtesy: when the actor is that far behind, this one is left out.
         let _ = self.signals.try_send(Signal::Stored(messages));
         Ok(())

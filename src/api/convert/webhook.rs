@@ -1,7 +1,7 @@
 //! Webhooks.
 
 use super::timestamp;
-use crate::domain::webhook::{Delivery, DeliveryStatus, Disabled, Policy, Retry, Webhook};
+use crate::domain::webhook::{Backlog, Delivery, DeliveryStatus, Disabled, Policy, Retry, Webhook};
 use crate::error::{Error, Result};
 use crate::proto::gateway as pb;
 use crate::service::webhook::{Again, Change, Tried, Verdict};
@@ -29,7 +29,14 @@ pub fn webhook(it: Webhook, secret: Option<String>) -> pb::Webhook {
         failures: it.failures,
         paused_until: it.paused_until.map(timestamp),
         secret,
+        pending: None,
+        pending_since: None,
     }
+}
+
+/// A webhook with what it has not delivered yet.
+pub fn with_backlog(it: Webhook, backlog: Backlog) -> pb::Webhook {
+    pb::Webhook { pending: Some(backlog.pending), pending_since: backlog.since.map(timestamp), ..webhook(it, None) }
 }
 
 /// What a new webhook is to be.

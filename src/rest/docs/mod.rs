@@ -44,6 +44,8 @@ impl Docs {
         let mut response = match request.uri().path() {
             "/api/v1/openapi.json" => ok("application/json", self.json.clone()),
             "/api/v1/openapi.yaml" => ok("application/yaml", self.yaml.clone()),
+            // Where somebody with a browser begins.
+            "/" | "/docs/" => to_the_page(),
             "/docs" => ok("text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes())),
             "/docs/start.js" => ok("text/javascript; charset=utf-8", Bytes::from_static(START.as_bytes())),
             "/docs/swagger-ui-bundle.js" => packed("text/javascript; charset=utf-8", BUNDLE, request.headers()),
@@ -61,6 +63,12 @@ impl Docs {
         }
         Some(if head { without_body(response) } else { response })
     }
+}
+
+fn to_the_page() -> Response<Body> {
+    let mut response = content(StatusCode::TEMPORARY_REDIRECT, "text/plain; charset=utf-8", "The API's page is at /docs.\n");
+    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/docs"));
+    response
 }
 
 /// A file that lies here compressed, as the caller can read it.

@@ -1,5 +1,6 @@
 //! The control operations over gRPC (and so over REST): a thin conversion around [`Sandbox`].
 
+mod business;
 mod chats;
 mod faults;
 mod history;
@@ -114,6 +115,7 @@ impl From<Phone> for proto::Phone {
             device_id: i32::from(device.id),
             online: device.online,
             queued: i32::try_from(device.queued).unwrap_or(i32::MAX),
+            dropped: i64::try_from(device.dropped).unwrap_or(i64::MAX),
             linked_at: Some(timestamp(device.linked_at)),
             os: device.os,
             platform: device.platform,
@@ -132,6 +134,8 @@ impl From<Phone> for proto::Phone {
             online: phone.online,
             last_seen_at: phone.last_seen.map(timestamp),
             blocked: phone.blocked,
+            privacy: phone.privacy.into_iter().collect(),
+            business: phone.business.map(Into::into),
         }
     }
 }

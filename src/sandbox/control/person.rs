@@ -5,7 +5,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status};
 
-use super::{Answer, Control, timestamp};
+use super::{Answer, Control, business, timestamp};
 use crate::api::status::to_status;
 use crate::error::Result as Outcome;
 use crate::proto::sandbox as proto;
@@ -21,9 +21,10 @@ const RING: Duration = Duration::from_secs(45);
 #[tonic::async_trait]
 impl PersonService for Control {
     async fn update_phone(&self, request: Request<proto::UpdatePhoneRequest>) -> Answer<proto::Phone> {
-        let proto::UpdatePhoneRequest { phone_number, push_name, about, auto_read, online, echo, chatty, seed } =
+        let proto::UpdatePhoneRequest { phone_number, push_name, about, auto_read, online, echo, chatty, seed, privacy } =
             request.into_inner();
-        let change = PhoneChange { push_name, about, auto_read, echo, chatty, seed, online };
+        let privacy = privacy.into_iter().collect();
+        let change = PhoneChange { push_name, about, auto_read, echo, chatty, seed, online, privacy };
         phone(self.sandbox.update_phone(&phone_number, change).await)
     }
 
@@ -31,6 +32,12 @@ impl PersonService for Control {
         let proto::SetPhonePictureRequest { phone_number, data } = request.into_inner();
         let picture = Some(data).filter(|data: &Vec<u8>| !data.is_empty());
         phone(self.sandbox.set_picture(&phone_number, picture).await)
+    }
+
+    async fn set_phone_business(&self, request: Request<proto::SetPhoneBusinessRequest>) -> Answer<proto::Phone> {
+        let proto::SetPhoneBusinessRequest { phone_number, profile } = request.into_inner();
+        let profile = profile.map(business::profile).transpose().map_err(to_status)?;
+        phone(self.sandbox.set_business(&phone_number, profile).await)
     }
 
     async fn read_phone_messages(

@@ -105,6 +105,8 @@ impl World {
         gone.extend(std::mem::take(&mut account.app_state).into_keys().map(|name| Key::AppState(number.to_owned(), name)));
         (account.identity, account.signed_key) = (identity, signed_key);
         account.signed_key_signature = Blob(signature.to_vec());
+        // Tokens are made of the key of the app state.
+        account.trusts.clear();
         (account.registration_id, account.raw_id, account.app_state_key) = (registration_id, raw_id, app_state_key);
         let peers: Vec<String> = account.peers.iter().cloned().collect();
         for key in gone {

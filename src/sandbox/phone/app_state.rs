@@ -118,6 +118,9 @@ impl World {
     /// Seals one entry as a patch and takes it. The parts are those of the entry's name behind its kind.
     fn phone_sets(&mut self, number: &str, schema: &Schema, parts: &[&str], mut value: wa::SyncActionValue) -> Result<()> {
         value.timestamp = Some(self.ambient.now().0);
+        self.known(number)?;
+        let refused = |(code, text)| Error::internal(anyhow::anyhow!("the phone's own patch was refused: {code} {text}"));
+        self.begin_app_state(number).map_err(refused)?;
         let account = self.known(number)?;
         let name = schema.collection.as_str();
         let index: Vec<&str> = std::iter::once(schema.name).chain(parts.iter().copied()).collect();
@@ -142,7 +145,6 @@ impl World {
         };
         patch.snapshot_mac = Some(state.generate_snapshot_mac(name, &keys.snapshot_mac));
         patch.patch_mac = Some(generate_patch_mac(&patch, name, &keys.patch_mac, next));
-        let refused = |(code, text)| Error::internal(anyhow::anyhow!("the phone's own patch was refused: {code} {text}"));
         self.take_own_patch(number, name, &patch.encode_to_vec()).map_err(refused)
     }
 }

@@ -39,6 +39,9 @@ impl World {
             let Some(account) = self.accounts.get_mut(peer) else { continue };
             account.peers.remove(old);
             account.peers.insert(new.to_owned());
+            if let Some(since) = account.trusts.remove(old) {
+                account.trusts.insert(new.to_owned(), since);
+            }
             if account.blocked.remove(old) {
                 account.blocked.insert(new.to_owned());
             }

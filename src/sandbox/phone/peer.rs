@@ -8,9 +8,11 @@ use waproto::whatsapp::message::{
     AppStateSyncKey, AppStateSyncKeyData, AppStateSyncKeyFingerprint, AppStateSyncKeyId, AppStateSyncKeyShare, ProtocolMessage,
     protocol_message,
 };
+use waproto::whatsapp::sync_action_value as action;
 
 use crate::sandbox::server::World;
 use crate::sandbox::server::account::{Account, Place};
+use crate::sandbox::server::tokens::nct_salt;
 
 /// The one app state key of an account.
 pub(in crate::sandbox) const KEY_ID: [u8; 6] = [0, 0, 0, 0, 1, 1];
@@ -55,17 +57,28 @@ fn key_share(key: &[u8]) -> wa::Message {
     wa::Message { protocol_message: MessageField::some(protocol), ..Default::default() }
 }
 
-/// The first patch of a collection: it sets the account's name.
+/// The collections that have something in them from the beginning.
+pub(in crate::sandbox) const BEGINNINGS: [&str; 2] = ["critical_block", "regular_high"];
+
+/// What is in one of [`BEGINNINGS`]: the account's name, or the secret for tokens.
+fn beginning(account: &Account, collection: &str) -> (&'static [u8], wa::SyncActionValue) {
+    let mut value = wa::SyncActionValue { timestamp: Some(LONG_AGO), ..Default::default() };
+    if collection == "critical_block" {
+        let name = action::PushNameSetting { name: Some(account.push_name.clone()) };
+        value.push_name_setting = MessageField::some(name);
+        return (br#"["setting_pushName"]"#, value);
+    }
+    value.nct_salt_sync_action = MessageField::some(action::NctSaltSyncAction { salt: Some(nct_salt(account)) });
+    (br#"["nct_salt_sync"]"#, value)
+}
+
+/// The first patch of one of [`BEGINNINGS`].
 pub(in crate::sandbox) fn first_patch(account: &Account, collection: &str) -> Option<Vec<u8>> {
     let keys = expand_app_state_keys(&account.app_state_key.0);
-    let value = wa::SyncActionValue {
-        push_name_setting: MessageField::some(wa::sync_action_value::PushNameSetting { name: Some(account.push_name.clone()) }),
-        timestamp: Some(LONG_AGO),
-        ..Default::default()
-    };
+    let (index, value) = beginning(account, collection);
     let operation = wa::syncd_mutation::SyncdOperation::SET;
     // The same account gives the same patch every time, so the vector is fixed.
-    let (mutation, _) = encode_record(operation, br#"["setting_pushName"]"#, &value, &keys, &KEY_ID, &[7; 16], 1);
+    let (mutation, _) = encode_record(operation, index, &value, &keys, &KEY_ID, &[7; 16], 1);
     let mut state = HashState { version: 1, ..Default::default() };
     let (_, updated) = state.update_hash(std::slice::from_ref(&mutation), |_, _| Ok(None));
     updated.ok()?;

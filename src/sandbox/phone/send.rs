@@ -94,6 +94,7 @@ impl World {
             copies.extend(self.seal(&from, &place, &own_copy));
         }
         self.distribute(&from, envelope, copies);
+        self.phone_gives_token(number, peer);
     }
 
     /// Encrypts one copy; none for a device that has not published its keys yet.

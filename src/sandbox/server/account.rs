@@ -8,10 +8,11 @@ use wacore_libsignal::protocol::{SenderKeyRecord, SessionRecord};
 
 use super::World;
 use super::app_state::Collection;
-use super::queue::Queued;
+use super::queue::Queue;
 use super::registration::Properties;
 use crate::domain::clock::{Ambient, Time};
 use crate::error::{Code, Error, Result};
+use crate::sandbox::business::BusinessProfile;
 use crate::sandbox::journal::Key;
 use crate::sandbox::keys::{Blob, Secret};
 use crate::sandbox::phone::behaviour::Behaviour;
@@ -91,14 +92,15 @@ pub(in crate::sandbox) struct Device {
     pub(in crate::sandbox) properties: Option<Properties>,
     /// Whether it has the keys of the account's app state.
     pub(in crate::sandbox) has_app_state_key: bool,
+    /// How many stanzas it lost because its queue was full.
+    #[serde(default)]
+    pub(in crate::sandbox) dropped: u64,
     /// What it published; kept apart in the journal because it is large.
     #[serde(skip)]
     pub(in crate::sandbox) bundle: Option<Bundle>,
     /// What it has not acknowledged, oldest first.
     #[serde(skip)]
-    pub(in crate::sandbox) queue: BTreeMap<u64, Queued>,
-    #[serde(skip)]
-    pub(in crate::sandbox) next_queued: u64,
+    pub(in crate::sandbox) queue: Queue,
     /// Its connection.
     #[serde(skip)]
     pub(in crate::sandbox) online: Option<u64>,
@@ -144,6 +146,12 @@ pub(in crate::sandbox) struct Account {
     /// Who may see and do what, where it is not everybody.
     #[serde(default)]
     pub(in crate::sandbox) privacy: BTreeMap<String, String>,
+    /// When (seconds since 1970) it gave each of those whom it trusts a token, by number.
+    #[serde(default)]
+    pub(in crate::sandbox) trusts: BTreeMap<String, u64>,
+    /// What it says about itself, if it is a business.
+    #[serde(default)]
+    pub(in crate::sandbox) business: Option<BusinessProfile>,
     /// The numbers that it does not want to hear of.
     #[serde(default)]
     pub(in crate::sandbox) blocked: BTreeSet<String>,
@@ -222,6 +230,8 @@ impl Account {
             about: ("Hey there! I am using the sandbox".to_owned(), 1_700_000_000),
             picture: None,
             privacy: BTreeMap::new(),
+            trusts: BTreeMap::new(),
+            business: None,
             blocked: BTreeSet::new(),
             last_seen: 0,
             behaviour: Behaviour::default(),

@@ -138,17 +138,19 @@ impl World {
         Ok(vec![el("sync").children(answers).build()])
     }
 
-    /// The account's name is there from the beginning.
-    fn begin_app_state(&mut self, number: &str) -> Result<(), (u16, &'static str)> {
-        let account = self.accounts.get_mut(number).ok_or_else(bad_request)?;
-        if account.app_state.contains_key("critical_block") {
-            return Ok(());
+    /// Something is there from the beginning.
+    pub(in crate::sandbox) fn begin_app_state(&mut self, number: &str) -> Result<(), (u16, &'static str)> {
+        for name in peer::BEGINNINGS {
+            let account = self.accounts.get_mut(number).ok_or_else(bad_request)?;
+            if account.app_state.contains_key(name) {
+                continue;
+            }
+            let first = peer::first_patch(account, name).ok_or((500, "internal-server-error"))?;
+            let mut collection = Collection::default();
+            collection.apply(name, &account.app_state_key.0, &first).ok_or((500, "internal-server-error"))?;
+            account.app_state.insert(name.to_owned(), collection);
+            self.touch(Key::AppState(number.to_owned(), name.to_owned()));
         }
-        let first = peer::first_patch(account, "critical_block").ok_or((500, "internal-server-error"))?;
-        let mut collection = Collection::default();
-        collection.apply("critical_block", &account.app_state_key.0, &first).ok_or((500, "internal-server-error"))?;
-        account.app_state.insert("critical_block".to_owned(), collection);
-        self.touch(Key::AppState(number.to_owned(), "critical_block".to_owned()));
         Ok(())
     }
 
@@ -220,7 +222,6 @@ impl World {
         name: &str,
         patch: &[u8],
     ) -> Result<(), (u16, &'static str)> {
-        self.begin_app_state(number)?;
         let account = self.accounts.get_mut(number).ok_or_else(bad_request)?;
         let collection = account.app_state.entry(name.to_owned()).or_default();
         let said = collection.apply(name, &account.app_state_key.0, patch).ok_or_else(bad_request)?;

@@ -1,14 +1,12 @@
-//! What accounts tell about themselves and to whom: about, pictures, privacy, blocked numbers, tokens.
+//! What accounts tell about themselves and to whom: about, pictures, privacy, blocked numbers.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use wacore_binary::{Jid, JidExt as _, Node};
 
 use super::World;
 use super::account::{Account, Picture, Place};
 use super::iq::{Answer, bad_request};
 use crate::sandbox::keys::Blob;
-use crate::sandbox::wire::node::{attr, bytes, children, el, jid, text};
+use crate::sandbox::wire::node::{attr, bytes, child_bytes, children, el, jid, text};
 
 /// What an account's privacy settings are about.
 const PRIVACY: [&str; 8] = ["readreceipts", "last", "online", "profile", "status", "groupadd", "calladd", "messages"];
@@ -33,18 +31,24 @@ impl World {
             ("w:profile:picture", _, "get") => self.picture(place, question),
             ("w:profile:picture", _, "set") => self.set_picture(place, question, child),
             ("disappearing_mode", _, "set") => Ok(Vec::new()),
-            ("w:biz", ..) => Ok(vec![el("business_profile").build()]),
+            ("w:biz", Some("business_profile"), "get") => Ok(vec![self.business_profiles(child?)]),
             _ => return None,
         })
     }
 
-    /// Whether `owner` lets `asker` see this. Contacts are those who have exchanged messages.
+    /// Whether `owner` lets `asker` see this. Contacts are those in the address book and those who got a token.
     pub(super) fn may_see(&self, owner: &Account, asker: &str, what: &str) -> bool {
+        self.lets_see(owner, asker, what, self.trusts(owner, asker))
+    }
+
+    /// The same where a token has to be shown: `known` is whether it was.
+    pub(super) fn lets_see(&self, owner: &Account, asker: &str, what: &str, known: bool) -> bool {
         owner.number == asker
             || !owner.blocked.contains(asker)
                 && match owner.privacy.get(what).map(String::as_str) {
                     None | Some("all") => true,
-                    Some("contacts" | "contact_blacklist") => owner.peers.contains(asker),
+                    Some("match_last_seen") => self.lets_see(owner, asker, "last", known),
+                    Some("contacts" | "contact_blacklist") => known || owner.contacts.contains_key(asker),
                     Some(_) => false,
                 }
     }
@@ -85,7 +89,7 @@ impl World {
         self.tell_devices(&listeners, &notification);
     }
 
-    fn tell_devices(&mut self, numbers: &[String], notification: &Node) {
+    pub(super) fn tell_devices(&mut self, numbers: &[String], notification: &Node) {
         for number in numbers {
             for place in self.all_devices(number).into_iter().filter(|place| place.device != 0) {
                 self.deliver(&place, notification.clone());
@@ -102,7 +106,8 @@ impl World {
         } else {
             let owner = self.number_of(&target).and_then(|number| self.accounts.get(&number));
             let owner = owner.ok_or((404, "item-not-found"))?;
-            if !self.may_see(owner, &place.number, "profile") {
+            let known = self.is_token(owner, &place.number, child_bytes(wish, "tctoken").as_deref());
+            if !self.lets_see(owner, &place.number, "profile", known) {
                 return Err((401, "not-authorized"));
             }
             owner.picture.as_ref()
@@ -186,16 +191,26 @@ impl World {
     }
 
     fn set_privacy(&mut self, place: &Place, wish: &Node) -> Answer {
-        let account = self.accounts.get_mut(&place.number).ok_or_else(bad_request)?;
         for category in wish.get_children_by_tag("category") {
-            let (name, value) = (attr(category, "name"), attr(category, "value"));
-            if !PRIVACY.contains(&name.as_str()) || value.is_empty() || value.len() > 32 {
-                return Err(bad_request());
-            }
-            account.privacy.insert(name, value);
+            self.change_privacy(&place.number, &attr(category, "name"), &attr(category, "value"))?;
         }
-        self.touch_account(&place.number);
         self.privacy(&place.number)
+    }
+
+    /// Changes who may see or do this.
+    pub(in crate::sandbox) fn change_privacy(
+        &mut self,
+        number: &str,
+        name: &str,
+        value: &str,
+    ) -> Result<(), (u16, &'static str)> {
+        let account = self.accounts.get_mut(number).ok_or_else(bad_request)?;
+        if !PRIVACY.contains(&name) || value.is_empty() || value.len() > 32 {
+            return Err(bad_request());
+        }
+        account.privacy.insert(name.to_owned(), value.to_owned());
+        self.touch_account(number);
+        Ok(())
     }
 
     fn block_list(&self, number: &str) -> Node {
@@ -242,33 +257,6 @@ impl World {
         }
         Ok(vec![self.block_list(&place.number)])
     }
-
-    /// `<tokens>`: an account trusts another one, whose devices each get a token to show.
-    fn issue_tokens(&mut self, place: &Place, wish: &Node) -> Answer {
-        for wanted in wish.get_children_by_tag("token") {
-            let Some(peer) = jid(wanted, "jid").and_then(|jid| self.number_of(&jid)) else { continue };
-            let Some(account) = self.accounts.get(&place.number) else { continue };
-            let token = trust_token(account, &peer);
-            let node = el("token").attr("type", "trusted_contact").attr("t", attr(wanted, "t")).bytes(token).build();
-            let notification = el("notification")
-                .attr("from", account.jid(0, self.lid_addressing))
-                .attr("sender_lid", account.jid(0, true))
-                .attr("type", "privacy_token")
-                .attr("id", self.stanza_id())
-                .attr("t", self.now_secs().to_string())
-                .children([el("tokens").children([node]).build()])
-                .build();
-            self.tell_devices(&[peer], &notification);
-        }
-        Ok(Vec::new())
-    }
-}
-
-/// The token that an account gave to a peer; the same each time.
-fn trust_token(account: &Account, peer: &str) -> Vec<u8> {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&account.app_state_key.0) else { return Vec::new() };
-    mac.update(peer.as_bytes());
-    mac.finalize().into_bytes().iter().take(16).copied().collect()
 }
 
 fn picture_news(id: Option<&str>, of: Jid, author: Jid) -> Node {

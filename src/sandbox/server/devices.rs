@@ -120,8 +120,8 @@ impl World {
         let address = crate::sandbox::phone::signal::address(place);
         account.sessions.remove(address.as_str());
         self.touch(Key::Session(place.number.clone(), address.as_str().to_owned()));
-        for number in device.queue.keys() {
-            self.touch(Key::Queued(place.number.clone(), place.device, *number));
+        for (number, _) in device.queue.iter() {
+            self.touch(Key::Queued(place.number.clone(), place.device, number));
         }
         self.touch(Key::Bundle(place.number.clone(), place.device));
         for id in device.bundle.iter().flat_map(|bundle| bundle.one_time.keys()) {

@@ -4,8 +4,6 @@
 
 mod templates;
 
-use std::collections::BTreeMap;
-
 use bytes::BytesMut;
 use proptest::prelude::*;
 use tokio::sync::mpsc;
@@ -16,6 +14,7 @@ use waproto::whatsapp as wa;
 
 use super::account::{Bundle, Device, Place, SignedKey};
 use super::group::Role;
+use super::queue::Queue;
 use super::{Connection, World};
 use crate::sandbox::keys::{Blob, Secret};
 use crate::sandbox::phone::Chat;
@@ -87,9 +86,9 @@ impl Small {
             linked_at: ambient.now(),
             properties: None,
             has_app_state_key: true,
+            dropped: 0,
             bundle: Some(bundle),
-            queue: BTreeMap::new(),
-            next_queued: 1,
+            queue: Queue::default(),
             online: None,
         };
         let account = self.world.accounts.get_mut(number).unwrap();
@@ -123,7 +122,7 @@ impl Small {
                 let connected = device.online.and_then(|online| connections.get(&online)).and_then(|known| known.place.clone());
                 let here = Place { number: number.clone(), device: *id };
                 assert!(device.online.is_none() || connected == Some(here), "{number}: online without a connection");
-                for queued in device.queue.values() {
+                for queued in device.queue.iter().map(|(_, queued)| queued) {
                     unpack(BytesMut::from(queued.stanza.0.as_slice())).expect("what is queued can be read");
                 }
             }

@@ -56,6 +56,9 @@ impl World {
         if !chat.is_pn() && !chat.is_lid() {
             return self.send(connection, ack.attr("error", "501").build());
         }
+        if self.refuses_stranger(from, &chat, node) {
+            return self.send(connection, ack.attr("error", "463").build());
+        }
         let mut copies = Vec::new();
         if let Some(participants) = node.get_optional_child("participants") {
             for participant in participants.get_children_by_tag("to") {

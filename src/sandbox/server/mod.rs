@@ -5,6 +5,7 @@
 
 pub(super) mod account;
 pub(super) mod app_state;
+mod business;
 mod call;
 mod community;
 mod contacts;
@@ -36,6 +37,7 @@ mod schedule;
 mod sight;
 mod small;
 mod status;
+pub(super) mod tokens;
 mod usync;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -87,8 +89,8 @@ pub(super) struct Connection {
     offered: Vec<String>,
     /// A link that waits for the client's signature.
     pending: Option<Pending>,
-    /// Whose presence it wants to know.
-    watches: BTreeSet<String>,
+    /// Whose presence it wants to know, and whether it showed their token.
+    watches: BTreeMap<String, bool>,
     /// Whether it said that its user is there.
     available: bool,
     /// By a fault: nothing is read or written any more.
@@ -257,7 +259,7 @@ impl World {
             passkey: None,
             offered: Vec::new(),
             pending: None,
-            watches: BTreeSet::new(),
+            watches: BTreeMap::new(),
             available: false,
             half_open: false,
             stalled_until: None,
@@ -273,7 +275,7 @@ impl World {
     pub(super) fn disconnect(&mut self, id: u64) {
         self.withdraw_references(id);
         let Some(connection) = self.connections.remove(&id) else { return };
-        for number in &connection.watches {
+        for number in connection.watches.keys() {
             if let Some(watchers) = self.watchers.get_mut(number) {
                 watchers.remove(&id);
             }

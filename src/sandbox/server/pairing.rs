@@ -9,6 +9,7 @@ use wacore_binary::Node;
 
 use super::World;
 use super::account::{Device, Place};
+use super::queue::Queue;
 use crate::domain::clock::Time;
 use crate::error::{Code, Error, Result};
 use crate::sandbox::fault::FaultKind;
@@ -123,21 +124,22 @@ impl World {
                 linked_at: now,
                 properties: client.registered.as_ref().map(|registered| registered.properties.clone()),
                 has_app_state_key: false,
+                dropped: 0,
                 bundle: client.registered.as_ref().map(|registered| registered.keys.clone()),
-                queue: std::collections::BTreeMap::new(),
-                next_queued: 1,
+                queue: Queue::default(),
                 online: None,
             },
             done,
         });
-        let success = el("pair-success")
-            .children([
-                el("device-identity").bytes(signed).build(),
-                el("device").attr("jid", account.jid(device, false)).attr("lid", account.jid(device, true)).build(),
-                el("platform").attr("name", "android").build(),
-                el("client-props").bytes(link::client_props(lid_addressing)).build(),
-            ])
-            .build();
+        let business = account.business.as_ref().map(|profile| el("biz").attr("name", profile.name.clone()).build());
+        let platform = if business.is_some() { "smba" } else { "android" };
+        let success = [
+            el("device-identity").bytes(signed).build(),
+            el("device").attr("jid", account.jid(device, false)).attr("lid", account.jid(device, true)).build(),
+            el("platform").attr("name", platform).build(),
+            el("client-props").bytes(link::client_props(lid_addressing)).build(),
+        ];
+        let success = el("pair-success").children(success.into_iter().chain(business)).build();
         let stanza = el("iq")
             .attr("from", SERVER)
             .attr("type", "set")

@@ -4,7 +4,7 @@ use wacore_binary::{Jid, JidExt as _, Node};
 
 use super::World;
 use super::account::{Account, Place};
-use crate::sandbox::wire::node::{attr, children, el, jid};
+use crate::sandbox::wire::node::{attr, child_bytes, children, el, jid};
 
 /// Longer names are cut.
 const MAX_NAME: usize = 100;
@@ -15,8 +15,10 @@ impl World {
         if attr(node, "type") == "subscribe" {
             let Some(target) = jid(node, "to").and_then(|to| self.number_of(&to)) else { return };
             let id = connection;
+            let shown = child_bytes(node, "tctoken");
+            let known = self.accounts.get(&target).is_some_and(|owner| self.is_token(owner, &place.number, shown.as_deref()));
             if let Some(connection) = self.connections.get_mut(&id) {
-                connection.watches.insert(target.clone());
+                connection.watches.insert(target.clone(), known);
                 self.watchers.entry(target.clone()).or_default().insert(id);
             }
             let to_lid = jid(node, "to").is_some_and(|to| to.is_lid());
@@ -61,15 +63,16 @@ impl World {
     fn tell_presence(&mut self, watcher: u64, number: &str, lid: bool) {
         let Some(account) = self.accounts.get(number) else { return };
         let available = self.is_there(account);
-        let asker = self.connections.get(&watcher).and_then(|connection| connection.place.as_ref());
-        let Some(asker) = asker.map(|place| place.number.as_str()) else { return };
-        if !self.may_see(account, asker, "online") {
+        let Some(connection) = self.connections.get(&watcher) else { return };
+        let Some(asker) = connection.place.as_ref().map(|place| place.number.as_str()) else { return };
+        let known = connection.watches.get(number).copied().unwrap_or(false);
+        if !self.lets_see(account, asker, "online", known) {
             return;
         }
         let presence = el("presence").attr("from", account.jid(0, lid));
         let presence = if available {
             presence.attr("type", "available")
-        } else if !self.may_see(account, asker, "last") {
+        } else if !self.lets_see(account, asker, "last", known) {
             presence.attr("type", "unavailable").attr("last", "deny")
         } else if account.last_seen == 0 {
             presence.attr("type", "unavailable").attr("last", "none")

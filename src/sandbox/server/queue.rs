@@ -2,6 +2,11 @@
 //!
 //! A device that is connected gets each stanza at once and, when it does not acknowledge it, once more at its next login with the
 //! `offline` attribute. So a client that dies loses nothing; receiving twice is the client's to handle, as with the real server.
+//!
+//! A queue is bounded in number and in bytes. When a device stays away for so long that its queue is full, the oldest goes for each
+//! stanza that comes, is counted in the device, and never arrives: the real server forgets after thirty days.
+
+use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
@@ -15,8 +20,11 @@ use crate::sandbox::journal::Key;
 use crate::sandbox::keys::Blob;
 use crate::sandbox::wire::node::{SERVER, attr, children, el, jid, pack, unpack};
 
-/// More than this and the oldest goes; the real server forgets after thirty days.
+/// How many stanzas a queue holds.
 const MAX_QUEUE: usize = 10_000;
+
+/// How many bytes of stanzas a queue holds.
+const MAX_QUEUE_BYTES: usize = 16 << 20;
 
 /// How many queued stanzas are sent without being asked for.
 const BATCH: usize = 200;
@@ -30,6 +38,58 @@ pub(in crate::sandbox) struct Queued {
     from: String,
     kind: String,
     pub(super) stanza: Blob,
+}
+
+/// What a device has not acknowledged, by its place from 1, oldest first.
+#[derive(Debug, Default)]
+pub(in crate::sandbox) struct Queue {
+    waiting: BTreeMap<u64, Queued>,
+    /// The last place that was given.
+    last: u64,
+    /// What the stanzas take.
+    bytes: usize,
+}
+
+impl Queue {
+    /// Puts something at the end. Gives its place.
+    fn push(&mut self, queued: Queued) -> u64 {
+        self.restore(self.last + 1, queued);
+        self.last
+    }
+
+    /// Puts something back into its place, which is the last one.
+    pub(in crate::sandbox) fn restore(&mut self, place: u64, queued: Queued) {
+        self.bytes += queued.stanza.0.len();
+        self.last = place;
+        self.waiting.insert(place, queued);
+    }
+
+    fn remove(&mut self, place: u64) {
+        self.bytes -= self.waiting.remove(&place).map_or(0, |gone| gone.stanza.0.len());
+    }
+
+    /// Takes the oldest out if there is too much. Gives its place.
+    fn shed(&mut self) -> Option<u64> {
+        let full = self.waiting.len() > MAX_QUEUE || self.bytes > MAX_QUEUE_BYTES;
+        let oldest = self.waiting.first_key_value().filter(|_| full).map(|(place, _)| *place)?;
+        self.remove(oldest);
+        Some(oldest)
+    }
+
+    /// How many there are.
+    pub(in crate::sandbox) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// All of it, oldest first.
+    pub(in crate::sandbox) fn iter(&self) -> impl Iterator<Item = (u64, &Queued)> {
+        self.waiting.iter().map(|(place, queued)| (*place, queued))
+    }
+
+    /// What is at this place.
+    pub(in crate::sandbox) fn get(&self, place: u64) -> Option<&Queued> {
+        self.waiting.get(&place)
+    }
 }
 
 /// How far a connection has come with its offline queue.
@@ -61,15 +121,20 @@ impl World {
             stanza: Blob(packed),
         };
         let Some(device) = self.device_mut(to) else { return };
-        let number = device.next_queued;
-        device.next_queued += 1;
-        device.queue.insert(number, queued);
+        let number = device.queue.push(queued);
         let online = device.online;
-        let dropped = if device.queue.len() > MAX_QUEUE { device.queue.pop_first() } else { None };
+        let mut shed = Vec::new();
+        while let Some(oldest) = device.queue.shed() {
+            device.dropped += 1;
+            shed.push(oldest);
+        }
         self.touch(Key::Queued(to.number.clone(), to.device, number));
-        if let Some((old, _)) = dropped {
-            warn!("a device's queue is full: the oldest stanza is gone");
-            self.touch(Key::Queued(to.number.clone(), to.device, old));
+        if !shed.is_empty() {
+            warn!(stanzas = shed.len(), "a device's queue is full: the oldest is gone");
+            self.touch_device(to);
+        }
+        for oldest in shed {
+            self.touch(Key::Queued(to.number.clone(), to.device, oldest));
         }
         let live = online.filter(|id| self.connections.get(id).is_some_and(|connection| connection.drain == Drain::Live));
         if let Some(connection) = live {
@@ -80,7 +145,7 @@ impl World {
     /// The client is ready: announces what waits and sends the first batch.
     pub(super) fn start_drain(&mut self, connection: u64, place: &Place) {
         let Some(device) = self.device_mut(place) else { return };
-        let count = |class: &str| device.queue.values().filter(|queued| queued.class == class).count();
+        let count = |class: &str| device.queue.iter().filter(|(_, queued)| queued.class == class).count();
         let (total, messages, receipts, notifications) =
             (device.queue.len(), count("message"), count("receipt"), count("notification"));
         let preview = el("offline_preview")
@@ -106,7 +171,7 @@ impl World {
         let Some(device) = self.device_mut(place) else { return };
         // A client asks until it has what was announced; what came since then goes along with the last batch.
         let count = if sent + count >= total { usize::MAX } else { count };
-        let mut rest = device.queue.range(after + 1..);
+        let mut rest = device.queue.waiting.range(after + 1..);
         let batch: Vec<(u64, Blob)> =
             rest.by_ref().take(count).map(|(number, queued)| (*number, queued.stanza.clone())).collect();
         let done = rest.next().is_none();
@@ -155,14 +220,77 @@ impl World {
         let found = same()
             .find(|(_, queued)| queued.from.starts_with(&user) && (class != "receipt" || queued.kind == kind))
             .or_else(|| same().next())
-            .map(|(number, _)| *number);
+            .map(|(number, _)| number);
         if let Some(number) = found {
             if self.fault_strikes(FaultKind::Redeliver, place, class) {
                 return;
             }
             let Some(device) = self.device_mut(place) else { return };
-            device.queue.remove(&number);
+            device.queue.remove(number);
             self.touch(Key::Queued(place.number.clone(), place.device, number));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::server::account::Device;
+
+    const BOB: &str = "5511900000002";
+
+    /// Somebody with a device that is away.
+    fn away() -> (World, Place) {
+        let mut world = World::for_tests();
+        world.create_account(BOB, "Bob", true).unwrap();
+        let device = Device {
+            noise_key: Blob::default(),
+            identity: Blob::default(),
+            key_index: 1,
+            signed_identity: Blob::default(),
+            linked_at: world.ambient.now(),
+            properties: None,
+            has_app_state_key: true,
+            dropped: 0,
+            bundle: None,
+            queue: Queue::default(),
+            online: None,
+        };
+        world.accounts.get_mut(BOB).unwrap().devices.insert(1, device);
+        (world, Place { number: BOB.to_owned(), device: 1 })
+    }
+
+    fn message(id: usize, bytes: usize) -> Node {
+        el("message").attr("id", id.to_string()).attr("from", SERVER).bytes(vec![7; bytes]).build()
+    }
+
+    /// The first and the last id that wait, and how many were lost.
+    fn rest(world: &mut World, place: &Place) -> (String, String, u64) {
+        let device = world.device_mut(place).unwrap();
+        let ids: Vec<String> = device.queue.iter().map(|(_, queued)| queued.id.clone()).collect();
+        (ids[0].clone(), ids[ids.len() - 1].clone(), device.dropped)
+    }
+
+    #[test]
+    fn a_full_queue_loses_its_oldest_and_counts_them() {
+        let (mut world, place) = away();
+        // By bytes: each is a little more than a megabyte.
+        for id in 0..20 {
+            world.deliver(&place, message(id, 1 << 20));
+        }
+        assert_eq!(rest(&mut world, &place), ("5".to_owned(), "19".to_owned(), 5));
+        assert!(world.device_mut(&place).unwrap().queue.bytes <= MAX_QUEUE_BYTES);
+        // What is acknowledged makes room.
+        for id in 5..19 {
+            world.acknowledged(&place, "message", &id.to_string(), None, "");
+        }
+        world.deliver(&place, message(20, 1 << 20));
+        assert_eq!(rest(&mut world, &place), ("19".to_owned(), "20".to_owned(), 5));
+        // By number.
+        for id in 21..21 + MAX_QUEUE {
+            world.deliver(&place, message(id, 1));
+        }
+        assert_eq!(rest(&mut world, &place), ("21".to_owned(), (20 + MAX_QUEUE).to_string(), 7));
+        assert_eq!(world.device_mut(&place).unwrap().queue.len(), MAX_QUEUE);
     }
 }

@@ -5,6 +5,7 @@ use wacore_binary::{Jid, Node, Server};
 
 use super::World;
 use super::account::{Account, Place};
+use super::business::verified_name;
 use super::iq::{Answer, bad_request};
 use crate::sandbox::wire::node::{attr, children, el, jid, text};
 
@@ -50,6 +51,7 @@ impl World {
             }
             ("lid", Some(account)) => Some(el("lid").attr("val", account.jid(0, true)).build()),
             ("devices", Some(account)) => self.device_list(account),
+            ("business", Some(account)) => Some(el("business").children([verified_name(account)?]).build()),
             ("status", Some(account)) if self.may_see(account, &asker.number, "status") => {
                 let (about, since) = &account.about;
                 Some(el("status").attr("t", since.to_string()).string_content(about.clone()).build())

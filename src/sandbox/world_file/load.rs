@@ -84,8 +84,20 @@ impl WorldFile {
                 Some(Picture { id: world.stanza_id(), bytes: Blob(bytes) })
             }
         };
+        if let Some(privacy) = &entry.privacy {
+            for (name, value) in privacy.get_ref() {
+                let changed = world.change_privacy(&number, name, value);
+                let why = format!("there is no setting {name} of {value}");
+                changed.map_err(|_| self.wrong(privacy.span(), "phones.privacy", &why))?;
+            }
+        }
+        if let Some(business) = &entry.business {
+            let checked = business.get_ref().check();
+            checked.map_err(|error| self.wrong(business.span(), "phones.business", &error.to_string()))?;
+        }
         let now = world.now_secs();
         if let Some(account) = world.accounts.get_mut(&number) {
+            account.business = entry.business.as_ref().map(|business| business.get_ref().clone());
             if let Some(about) = &entry.about {
                 account.about = (about.clone(), now);
             }

@@ -5,12 +5,14 @@
 
 mod load;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::business::BusinessProfile;
 use crate::error::{Code, Error, Result};
 
 /// What a world file says.
@@ -44,6 +46,10 @@ struct PhoneEntry {
     picture: Option<Spanned<String>>,
     /// Whether the phone reads at once what it receives; true when missing.
     auto_read: Option<bool>,
+    /// Who may see and do what; everybody when missing.
+    privacy: Option<Spanned<BTreeMap<String, String>>>,
+    /// What it says about itself, if it is a business.
+    business: Option<Spanned<BusinessProfile>>,
     /// The address book.
     #[serde(default)]
     contacts: Vec<ContactEntry>,
@@ -185,6 +191,14 @@ mod tests {
             (
                 "[[groups]]\nsubject = 'A'\nowner = '5511900000001'\nmembers = [\n  '5511900000002',\n  '5511900000009',\n]\n",
                 "line 10: groups.members: no phone in this file has the number 5511900000009",
+            ),
+            (
+                "[[phones]]\nnumber = '5511900000003'\nprivacy = { mesages = 'contacts' }\n",
+                "line 7: phones.privacy: there is no setting mesages of contacts",
+            ),
+            (
+                "[[phones]]\nnumber = '5511900000003'\n[phones.business]\nname = 'X'\nhours = [{ day = 'mon', between = [9, 8] }]\n",
+                "phones.business: opening hours",
             ),
             ("[[channels]]\nname = 'A'\nowner = '55'\n", "line 7: channels.owner"),
             ("[[chats]]\nmessages = []\n", "chats: needs either `between` or `group`"),

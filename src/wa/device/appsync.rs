@@ -8,7 +8,7 @@ use wacore::appstate::processor::AppStateMutationMAC;
 use wacore::store::traits::{AppStateSyncKey, AppSyncStore};
 
 use super::{Answer, DeviceStore, LIST, broken, decode, encode, latest, told};
-use crate::store::{Arg, args, one_of};
+use crate::store::{Arg, args, one_of, patiently};
 
 const SYNC_KEYS: &str = "wa_sync_keys";
 
@@ -66,7 +66,7 @@ impl AppSyncStore for DeviceStore {
             let sql = format!(
                 "SELECT index_mac, value_mac FROM wa_mutation_macs WHERE session_id = $1 AND name = $2 AND index_mac IN ({list})"
             );
-            for row in self.db.rows_built(sql, &args).await.map_err(told)? {
+            for row in patiently(|| self.db.rows_built(sql.clone(), &args)).await.map_err(told)? {
                 let index: Vec<u8> = row.get(0).map_err(told)?;
                 let index = <[u8; 32]>::try_from(index).map_err(|_| broken("an index MAC"))?;
                 found.insert(index, row.get(1).map_err(told)?);

@@ -1,6 +1,7 @@
 //! The WhatsApp library's `Backend` over our database: one value per session, one file per trait.
 //!
-//! What holds of every function here: the change is durable when the future resolves (Signal's counters must never be used twice); a
+//! What holds of every function here: the change is durable when the future resolves (Signal's counters must never be used twice); while the
+//! database does not answer it is asked again, for the library does not do so and loses messages of which it has used the keys; a
 //! batch is one transaction; every row belongs to the session and goes with it; secrets are sealed by [`Cipher`]; an error is returned,
 //! never swallowed.
 
@@ -20,7 +21,7 @@ use wacore::store::error::StoreError;
 use crate::domain::ids::SessionId;
 use crate::error::{Code, Error, Result};
 use crate::store::cipher::{Cipher, Sealer};
-use crate::store::{Arg, Db, Row, Tx, args};
+use crate::store::{Arg, Db, Row, Tx, args, patiently};
 
 /// The library's answer type.
 pub(crate) type Answer<T> = wacore::store::error::Result<T>;
@@ -59,20 +60,20 @@ impl DeviceStore {
     }
 
     async fn execute(&self, sql: &'static str, args: &[Arg<'_>]) -> Answer<u64> {
-        self.db.execute(sql, args).await.map_err(told)
+        patiently(|| self.db.execute(sql, args)).await.map_err(told)
     }
 
     async fn row(&self, sql: &'static str, args: &[Arg<'_>]) -> Answer<Option<Row>> {
-        self.db.row(sql, args).await.map_err(told)
+        patiently(|| self.db.row(sql, args)).await.map_err(told)
     }
 
     async fn rows(&self, sql: &'static str, args: &[Arg<'_>]) -> Answer<Vec<Row>> {
-        self.db.rows(sql, args).await.map_err(told)
+        patiently(|| self.db.rows(sql, args)).await.map_err(told)
     }
 
     /// Inserts rows, all or none. No key may occur twice among them.
     async fn insert(&self, head: &str, width: usize, tail: &str, values: &[Arg<'_>]) -> Answer<()> {
-        self.db.insert(head, width, tail, values).await.map_err(told)
+        patiently(|| self.db.insert(head, width, tail, values)).await.map_err(told)
     }
 
     /// Runs `HEAD ($3, $4, …)` with the session as `$1`, `first` as `$2` and each of `values` once, all or none.
@@ -80,14 +81,17 @@ impl DeviceStore {
         if values.is_empty() {
             return Ok(());
         }
-        let mut tx = self.db.begin().await.map_err(told)?;
-        for values in values.chunks(LIST) {
-            let mut args = args![&self.session].to_vec();
-            args.push(first);
-            let list = crate::store::one_of(&mut args, values.iter().copied());
-            tx.execute_built(format!("{head} ({list})"), &args).await.map_err(told)?;
-        }
-        tx.commit().await.map_err(told)
+        let work = async || {
+            let mut tx = self.db.begin().await?;
+            for values in values.chunks(LIST) {
+                let mut args = args![&self.session].to_vec();
+                args.push(first);
+                let list = crate::store::one_of(&mut args, values.iter().copied());
+                tx.execute_built(format!("{head} ({list})"), &args).await?;
+            }
+            tx.commit().await
+        };
+        patiently(work).await.map_err(told)
     }
 }
 

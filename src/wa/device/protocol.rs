@@ -8,7 +8,7 @@ use wacore::store::traits::{
 
 use super::{Answer, DeviceStore, count, latest, told};
 use crate::error::Result;
-use crate::store::{Arg, Row, args};
+use crate::store::{Arg, Row, args, patiently};
 
 const SENT: &str = "wa_sent_messages";
 const PENDING: &str = "wa_pending_inbound";
@@ -235,7 +235,8 @@ impl ProtocolStore for DeviceStore {
 
     async fn take_sent_message(&self, chat_jid: &str, message_id: &str) -> Answer<Option<Vec<u8>>> {
         let sql = "DELETE FROM wa_sent_messages WHERE session_id = $1 AND chat_jid = $2 AND message_id = $3 RETURNING payload";
-        let row = self.db.change(sql, args![&self.session, chat_jid, message_id]).await.map_err(told)?;
+        let args = args![&self.session, chat_jid, message_id];
+        let row = patiently(|| self.db.change(sql, args)).await.map_err(told)?;
         row.map(|row| self.open(SENT, &[chat_jid.as_bytes(), message_id.as_bytes()], &row, 0)).transpose()
     }
 
@@ -279,11 +280,14 @@ impl ProtocolStore for DeviceStore {
         if keys.is_empty() {
             return Ok(());
         }
-        let mut tx = self.db.begin().await.map_err(told)?;
-        for key in keys {
-            tx.execute(DELETE_PENDING, args![&self.session, key.chat, key.sender, key.id]).await.map_err(told)?;
-        }
-        tx.commit().await.map_err(told)
+        let work = async || {
+            let mut tx = self.db.begin().await?;
+            for key in keys {
+                tx.execute(DELETE_PENDING, args![&self.session, key.chat, key.sender, key.id]).await?;
+            }
+            tx.commit().await
+        };
+        patiently(work).await.map_err(told)
     }
 
     async fn delete_expired_pending_inbound(&self, cutoff_timestamp: i64) -> Answer<u32> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use wacore::store::traits::SignalStore;
 
 use super::{Answer, DeviceStore, LIST, broken, latest, told};
-use crate::store::{Arg, Row, args, one_of};
+use crate::store::{Arg, Row, args, one_of, patiently};
 
 /// A table of sealed records by address: sessions and sender keys.
 struct ByAddress {
@@ -155,7 +155,7 @@ impl SignalStore for DeviceStore {
             let mut args = args![&self.session].to_vec();
             let list = one_of(&mut args, ids.iter().map(|id| Arg::from(*id)));
             let sql = format!("SELECT prekey_id, record FROM wa_prekeys WHERE session_id = $1 AND prekey_id IN ({list})");
-            for row in self.db.rows_built(sql, &args).await.map_err(told)? {
+            for row in patiently(|| self.db.rows_built(sql.clone(), &args)).await.map_err(told)? {
                 let id = prekey_id(&row)?;
                 found.push((id, Bytes::from(self.open(PREKEYS, &[&id.to_be_bytes()], &row, 1)?)));
             }

@@ -81,6 +81,9 @@ async fn the_page_and_the_description_are_served() {
     assert_eq!(json, serde_json::from_str::<Value>(&app::openapi(false).unwrap()).unwrap());
     assert_eq!(get("/api/v1/openapi.yaml").await.unwrap().text().await.unwrap(), app::openapi(true).unwrap());
 
+    // A browser that is given the bare address ends at the page.
+    let start = get("/").await.unwrap();
+    assert_eq!((start.status().as_u16(), start.url().path()), (200, "/docs"));
     let page = get("/docs").await.unwrap();
     let policy = page.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
     assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self';"), "{policy}");

@@ -41,6 +41,21 @@ async fn people_send_every_kind_over_rest(home: Home) {
 async fn people_act_and_are_watched_over_rest(home: Home) {
     let gateway = home.start().await;
     gateway.phone(SHOP).await;
+    let business = format!("/sandbox/v1/phones/{SHOP}/business");
+    let profile = json!({"name": "Shop", "hours": [{"day": "mon", "opensAt": 480, "closesAt": 1020}, {"day": "sat"}]});
+    let (status, shown) = gateway.call_as(Some(KEY), "PUT", &business, Some(json!({"profile": profile}))).await;
+    assert_eq!((status, &shown["business"]["hours"][0]["opensAt"]), (200, &json!(480)), "{shown}");
+    let backwards = json!({"profile": {"name": "Shop", "hours": [{"day": "mon", "opensAt": 480, "closesAt": 60}]}});
+    let (status, error) = gateway.call_as(Some(KEY), "PUT", &business, Some(backwards)).await;
+    assert_eq!((status, &error["error"]["details"]["fields"][0]["field"]), (400, &json!("profile.hours")), "{error}");
+    let (status, shown) = gateway.call_as(Some(KEY), "PUT", &business, Some(json!({}))).await;
+    assert_eq!((status, &shown["business"]), (200, &json!(null)), "{shown}");
+    let privacy = json!({"privacy": {"messages": "contacts"}});
+    let (status, shown) = gateway.call_as(Some(KEY), "PATCH", &format!("/sandbox/v1/phones/{SHOP}"), Some(privacy)).await;
+    assert_eq!((status, &shown["privacy"]["messages"]), (200, &json!("contacts")), "{shown}");
+    let unknown = json!({"privacy": {"moods": "contacts"}});
+    let (status, error) = gateway.call_as(Some(KEY), "PATCH", &format!("/sandbox/v1/phones/{SHOP}"), Some(unknown)).await;
+    assert_eq!((status, &error["error"]["code"]), (400, &json!("validation_error")), "{error}");
     gateway.post("/sandbox/v1/phones", json!({"phoneNumber": BUDI, "echo": true, "chatty": true, "seed": 5})).await;
     let watch = format!("{}/sandbox/v1/watch?phoneNumber={BUDI}&kinds=message", gateway.base);
     let watch = reqwest::Client::new().get(watch).bearer_auth(KEY).header("accept", "application/x-ndjson");

@@ -2,20 +2,23 @@
 //!
 //! | fault | healing is shown by |
 //! |---|---|
-//! | `drop`, `half_open`, `replaced`, `stream_end`, `stream_error` (503, 515) | `gateway::healing`: `a_dropped_socket_is_a_blip`, `a_half_open_socket_is_noticed`, `a_replaced_session_stays_away`, `an_ended_stream_and_a_busy_server_are_blips` |
+//! | `drop`, `stream_end`, `stream_error` (429, 503, 515), `replaced` | `reports::a_connection_that_a_fault_ends_comes_back`; `gateway::healing`: `a_dropped_socket_is_a_blip`, `a_replaced_session_stays_away`, `an_ended_stream_and_a_busy_server_are_blips` |
+//! | `half_open` | `reports::nothing_goes_over_a_half_open_connection`, `gateway::healing::a_half_open_socket_is_noticed` |
 //! | `stall`, `slow` | `a_slow_or_stalled_connection_still_brings_everything` |
 //! | `device_removed` | `a_removal_that_the_account_knows_nothing_of` |
-//! | `refuse_login` (401, 402, 405), `ignore_login` | `gateway::healing`: `a_refused_login_is_a_lost_pairing`, `a_ban_ends_some_day`, `an_outdated_client_stops`, `an_unanswered_login_is_tried_again` |
+//! | `refuse_login` (401, 402, 405), `ignore_login` | `reports::a_login_is_refused_in_three_ways_or_ignored`; `gateway::healing`: `a_refused_login_is_a_lost_pairing`, `a_ban_ends_some_day`, `an_outdated_client_stops`, `an_unanswered_login_is_tried_again` |
 //! | `ignore_iq`, `late_iq`, `refuse_iq` | `answers_come_late_or_not_or_refused` |
-//! | `refuse_message` (463, 479), `refuse_new_chats` | `gateway::healing::a_refused_message_has_a_typed_error`, `surprises::an_accepted_send_is_not_a_delivered_message` |
-//! | `corrupt` | `gateway::healing::a_damaged_message_comes_once_after_a_retry`, `groups::a_damaged_group_message_is_asked_for_again` |
-//! | `duplicate`, `reorder`, `redeliver` | `deliveries_come_twice_and_out_of_order`, `gateway::healing::what_is_delivered_twice_is_one_message` |
+//! | `refuse_message` (463, 479), `refuse_new_chats` | `reports::messages_are_refused_once_or_for_a_while`, `gateway::healing::a_refused_message_has_a_typed_error`, `surprises::an_accepted_send_is_not_a_delivered_message` |
+//! | `corrupt` | `reports::a_damaged_message_is_asked_for_again_and_comes`, `gateway::healing::a_damaged_message_comes_once_after_a_retry`, `groups::a_damaged_group_message_is_asked_for_again` |
+//! | `duplicate`, `reorder` | `deliveries_come_twice_and_out_of_order`, `gateway::healing::what_is_delivered_twice_is_one_message` |
+//! | `redeliver` | `reports::what_was_acknowledged_comes_again_after_the_next_login` |
 //! | `no_prekeys` | `without_one_time_prekeys_a_session_begins_all_the_same` |
+//! | `unavailable` | `history::the_phone_fills_a_placeholder` |
 //! | `app_state_conflict` | `contacts::a_change_of_the_app_state_reaches_the_other_devices` |
-//! | `expired_qr`, `no_qr` | `codes_that_have_expired_link_nothing`, `gateway::healing::codes_that_ran_out_are_no_loop` |
+//! | `expired_qr`, `no_qr` | `codes_that_have_expired_link_nothing`, `reports::a_client_without_codes_gives_up`, `gateway::healing::codes_that_ran_out_are_no_loop` |
 //! | `restart` | `surprises::a_restart_at_once_or_late_after_a_link_is_survived` |
 //! | `media_…` | `media::files_come_late_in_part_damaged_or_not_at_all` |
-//! | a schedule of many | `gateway::healing::a_schedule_of_faults_loses_nothing` |
+//! | a schedule of many | `gateway::healing::a_schedule_of_faults_loses_nothing`, `the_dice_are_seeded`, and beside the code |
 
 use std::time::{Duration, Instant};
 
@@ -82,6 +85,7 @@ async fn a_slow_or_stalled_connection_still_brings_everything() {
     running.sandbox.send_message(BOB, ALICE, "after a pause").await.unwrap();
     alice.text("after a pause").await;
     assert!(since.elapsed() > Duration::from_millis(900), "{:?}", since.elapsed());
+    assert_eq!(struck(&running), [1, 1]);
 }
 
 #[tokio::test]
@@ -145,6 +149,7 @@ async fn a_removal_that_the_account_knows_nothing_of() {
     let alice = running.linked(ALICE).await;
     running.sandbox.create_fault(once(FaultKind::DeviceRemoved)).unwrap();
     alice.wait("logged out", |event| matches!(event, Event::LoggedOut(out) if !out.on_connect).then_some(())).await;
+    assert_eq!(struck(&running), [1]);
     let backend = alice.stop().await;
     let again = Peer::new(running.address, backend, None).await;
     again.connected().await;

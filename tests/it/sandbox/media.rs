@@ -11,7 +11,7 @@ use wacore_binary::Jid;
 use waproto::whatsapp as wa;
 use whatsapp_gateway::domain::clock::Ambient;
 use whatsapp_gateway::sandbox::SandboxConfig;
-use whatsapp_gateway::sandbox::fault::{FaultKind, FaultSpec};
+use whatsapp_gateway::sandbox::fault::{FaultKind, FaultSpec, Injection};
 use whatsapp_rust::download::DownloadParams;
 use whatsapp_rust::features::MediaReuploadRequest;
 use whatsapp_rust::upload::{UploadOptions, UploadResponse};
@@ -213,18 +213,24 @@ async fn files_come_late_in_part_damaged_or_not_at_all() {
         let id = arm(kind, None);
         let failed = alice.client.download_from_params(&file).await.unwrap_err();
         assert!(format!("{failed:?}").contains(says), "{kind:?}: {failed:?}");
+        let report = running.sandbox.list_faults().remove(0);
+        assert!(report.injected > 0 && report.injections.len() as u64 == report.injected, "{report:?}");
+        let of_alice = |it: &Injection| (it.phone_number.as_str(), it.stanza.as_str()) == (ALICE, "media/download/image");
+        assert!(report.injections.iter().all(of_alice), "{report:?}");
         running.sandbox.delete_fault(id).unwrap();
     }
     // A refusal that asks for a new right is healed by one.
     running.sandbox.create_fault(FaultSpec { code: Some(401), ..FaultSpec::once(FaultKind::MediaRefused) }).unwrap();
     let again = alice.client.upload(b"again".to_vec(), MediaType::Image, UploadOptions::new()).await;
     assert!(again.is_ok(), "{again:?}");
+    assert_eq!(running.sandbox.list_faults()[0].injections[0].stanza, "media/upload/image");
 
     let spec = FaultSpec { bytes_per_second: Some(10_000), ..FaultSpec::once(FaultKind::MediaSlow) };
     running.sandbox.create_fault(spec).unwrap();
     let since = std::time::Instant::now();
     assert_eq!(alice.client.download_from_params(&file).await.unwrap(), pattern(5000));
     assert!(since.elapsed() >= Duration::from_millis(400), "{:?}", since.elapsed());
+    assert_eq!(running.sandbox.list_faults()[1].injected, 1);
 }
 
 /// A file has expired: the own phone, which still has it, puts it up again and says where.

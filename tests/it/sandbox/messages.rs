@@ -5,6 +5,7 @@ use wacore_binary::Jid;
 use whatsapp_gateway::sandbox::{Direction, MessageState, PhoneMessage};
 
 use super::client::{ALICE, BOB, Peer, Running};
+use super::raw::{Keys, Raw, attr, child, el};
 
 fn row(text: &str, state: MessageState) -> impl Fn(&[PhoneMessage]) -> Option<PhoneMessage> {
     move |rows| rows.iter().find(|row| row.text == text && row.state == state).cloned()
@@ -149,4 +150,31 @@ async fn what_was_written_meanwhile_waits_in_the_offline_queue() {
     })
     .await;
     assert_eq!(seen, ["once more"], "nothing that was acknowledged comes again");
+}
+
+/// One one-time key is spent for all messages of a session, also over a new login.
+#[tokio::test]
+async fn a_session_is_used_again() {
+    let running = Running::with_phones().await;
+    let mut keys = Keys::generate();
+    let device = Raw::link(&running, &keys, ALICE).await;
+    let mut raw = Raw::log_in(running.address, &keys, ALICE, device).await;
+    raw.make_ready(&keys).await;
+    let left = async |raw: &mut Raw| {
+        let answer = raw.ask("encrypt", "get", vec![el("count").build()]).await;
+        attr(child(&answer, "count"), "value").parse::<usize>().unwrap()
+    };
+    let before = left(&mut raw).await;
+    for text in ["one", "two", "three"] {
+        running.sandbox.send_message(BOB, ALICE, text).await.unwrap();
+        assert_eq!(raw.text(&mut keys).await, text);
+    }
+    assert_eq!(left(&mut raw).await, before - 1);
+    raw.leave().await;
+    running.phone(ALICE, "away", |phone| (!phone.devices[0].online).then_some(())).await;
+    running.sandbox.send_message(BOB, ALICE, "four").await.unwrap();
+    let mut raw = Raw::log_in(running.address, &keys, ALICE, device).await;
+    raw.make_ready(&keys).await;
+    assert_eq!(raw.text(&mut keys).await, "four");
+    assert_eq!(left(&mut raw).await, before - 1);
 }

@@ -357,13 +357,29 @@ impl Raw {
         let _ = self.socket.send(Message::binary(frame.to_vec())).await;
     }
 
-    /// The next stanza; none when the server has closed.
+    /// Says the same again and again, without ever reading, until the server has closed.
+    pub(super) async fn flood(&mut self, node: &Node) {
+        let plain = wacore_binary::marshal::marshal(node).unwrap();
+        loop {
+            let sealed = self.seal.encrypt_with_counter(self.sent, &plain).unwrap();
+            self.sent += 1;
+            if self.socket.send(Message::binary(encode_frame(&sealed, None).unwrap())).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The next stanza; none when the server has closed. News are acknowledged, as by every client.
     pub(super) async fn next(&mut self) -> Option<Node> {
         let mut frame =
             tokio::time::timeout(PATIENCE, next_frame(&mut self.socket, &mut self.buffer)).await.expect("a stanza")?;
         self.open.decrypt_in_place_with_counter(self.received, &mut frame).unwrap();
         self.received += 1;
-        Some(OwnedNodeRef::new(wacore_binary::util::unpack_bytes(frame).unwrap()).unwrap().to_owned_node())
+        let node = OwnedNodeRef::new(wacore_binary::util::unpack_bytes(frame).unwrap()).unwrap().to_owned_node();
+        if node.tag == "notification" {
+            self.send(acknowledgement(&node)).await;
+        }
+        Some(node)
     }
 
     /// The next stanza with this tag; others are put aside.
@@ -457,6 +473,11 @@ impl Raw {
     pub(super) async fn leave(mut self) {
         let _ = tokio::time::timeout(Duration::from_secs(5), self.socket.close()).await;
     }
+}
+
+fn acknowledgement(news: &Node) -> Node {
+    let ack = el("ack").attr("class", "notification").attr("id", attr(news, "id")).attr("type", attr(news, "type"));
+    ack.attr("to", news.attrs().optional_jid("from").unwrap()).build()
 }
 
 /// The next frame; none when the server has closed.

@@ -23,9 +23,13 @@
 //! | answers about members carry codes, roles, settings | `groups::members_come_and_go_each_with_a_code`, `groups::settings_are_told_to_everybody_also_later` |
 //! | communities with their two groups, links both ways, lists | `groups::a_community_has_groups` |
 //! | app state is kept, numbered, fanned out; an old version is a conflict with what is missing | `contacts::a_change_of_the_app_state_reaches_the_other_devices`, `an_old_version_of_the_app_state_is_a_conflict_with_what_is_missing` |
+//! | newsletters: numbers of operations of other releases; pages; the media type of a post; live reactions | `newsletters::numbers_of_other_releases_are_known_and_unknown_ones_counted`, `newsletters::posts_reach_followers_and_can_be_read_again`, `newsletters::reactions_are_counted_and_told_to_those_who_look` |
+//! | privacy tokens reach all devices of the peer; the properties that switch them on; the secret by history and by app state; 463 for a stranger | all of `tokens` |
+//! | without a history a client waits: there is always a first piece | `history::what_happened_before_the_link_is_history`, `history::a_new_device_gets_the_whole_past_in_pieces` |
 //! | pictures have fresh ids and are told to those who know the account; about texts too | `contacts::about_and_picture_are_shown_and_told` |
 //! | chat states for the absent are dropped | `typing_for_somebody_absent_is_forgotten` |
 //! | count, active, digest in this order; a state for each of five collections; a ping as a child; logging out and hanging up | `strangers::every_question_at_the_beginning_has_an_answer`, `strangers::a_client_that_logs_out_and_hangs_up_at_once_is_gone` |
+//! | the account's name comes by app state, and a business's with the link | `business::a_business_says_who_it_is` |
 //! | usync names the LID of everybody | `everybody_has_a_lid` |
 //! | silent reading does not reach the author; an echo without `to` is only acknowledged | `silent_reading_and_echoes_do_not_reach_the_author` |
 

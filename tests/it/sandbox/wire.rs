@@ -231,15 +231,7 @@ async fn a_client_that_never_reads_is_cut_off() {
     let mut raw = Raw::log_in(running.address, &keys, BOB, device).await;
     // The answer carries the id, so each is as large as its question.
     let question = el("iq").attr("type", "get").attr("xmlns", "w:p").attr("id", "i".repeat(500_000)).build();
-    let flood = async {
-        loop {
-            raw.send(question.clone()).await;
-        }
-    };
-    let cut = running.phone(BOB, "cut off", |phone| (!phone.devices[0].online).then_some(()));
-    tokio::select! {
-        () = flood => {}
-        () = cut => {}
-    }
+    tokio::time::timeout(PATIENCE, raw.flood(&question)).await.expect("the server closes");
+    running.phone(BOB, "cut off", |phone| (!phone.devices[0].online).then_some(())).await;
     undisturbed(&running, &client).await;
 }

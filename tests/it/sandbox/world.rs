@@ -57,6 +57,9 @@ async fn the_documented_world_is_there() {
     device.connected().await;
     let groups = device.client.groups().get_participating().await.unwrap();
     assert_eq!(groups.len(), 1);
+    let business = device.client.get_business_profile(&Jid::pn(BOB)).await.unwrap().unwrap();
+    assert_eq!((business.description.as_str(), business.business_hours.business_config.unwrap().len()), ("Sheds and fences", 2));
+    assert_eq!(sandbox.get_phone(BOB).await.unwrap().privacy["messages"], "contacts");
 }
 
 #[tokio::test]

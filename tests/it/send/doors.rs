@@ -76,7 +76,12 @@ async fn kinds(shop: &Shop, session: &str) -> Vec<(SendMessageRequest, &'static 
             "album",
         ),
         (
-            SendMessageRequest { latitude: Some(-6.5), longitude: Some(106.5), name: some("Monas"), ..new(MessageType::Location) },
+            SendMessageRequest {
+                latitude: Some(-6.5),
+                longitude: Some(106.5),
+                name: some("Monas"),
+                ..new(MessageType::Location)
+            },
             "location",
         ),
         (SendMessageRequest { contact: Some(card), ..new(MessageType::Contact) }, "contact"),

@@ -56,9 +56,18 @@ fn plausible(field: &FieldDescriptor) -> Option<Value> {
         "dead" => Some(json!(true)),
         "capabilities" => Some(json!(["read"])),
         "url" => Some(json!("https://hook.example.org/x")),
+        "state" => first_word(field),
         "events" if field.is_list() => Some(json!(["message"])),
         _ => None,
     }
+}
+
+/// The first word of an enumeration behind `…_UNSPECIFIED`, as JSON has it.
+fn first_word(field: &FieldDescriptor) -> Option<Value> {
+    let Kind::Enum(words) = field.kind() else { return None };
+    let (none, first) = (words.get_value(0)?, words.get_value(1)?);
+    let prefix = none.name().strip_suffix("UNSPECIFIED")?.to_owned();
+    Some(json!(first.name().strip_prefix(&prefix)?.to_lowercase()))
 }
 
 impl Method {
@@ -82,11 +91,29 @@ impl Method {
         found
     }
 
-    /// The path with its variables filled by `value`, which gets the segment before each.
+    /// Whether it takes a form rather than JSON.
+    pub(super) fn takes_form(&self) -> bool {
+        self.descriptor.is_client_streaming() && self.descriptor.input().get_field_by_name("chunk").is_none()
+    }
+
+    /// Whether a variable of the path is a number.
+    fn is_number(&self, variable: &str) -> bool {
+        let field = self.descriptor.input().get_field_by_name(variable);
+        field.is_some_and(|field| matches!(field.kind(), Kind::Int64))
+    }
+
+    /// The path with its variables filled by `value`, which gets the segment before each; numbers are 1.
     pub(super) fn path(&self, value: impl Fn(&str) -> String) -> String {
-        self.variables()
-            .iter()
-            .fold(self.template.clone(), |path, (noun, name)| path.replace(&format!("{{{name}}}"), &value(noun)))
+        self.variables().iter().fold(self.template.clone(), |path, (noun, name)| {
+            let value = if self.is_number(name) { "1".to_owned() } else { value(noun) };
+            path.replace(&format!("{{{name}}}"), &value)
+        })
+    }
+
+    /// The question behind the path, for methods that must have one and take no body.
+    pub(super) fn query(&self) -> &'static str {
+        let asks = !self.has_body && self.descriptor.input().get_field_by_name("q").is_some();
+        if asks { "?q=x" } else { "" }
     }
 
     /// A body that passes the rules, for methods that take one.
@@ -126,7 +153,8 @@ impl Method {
     pub(super) async fn by_grpc(&self, channel: &Channel, credential: Option<&str>) -> Result<(), Status> {
         let mut message = DynamicMessage::new(self.descriptor.input());
         for (_, name) in self.variables() {
-            message.set_field_by_name(&name, Dynamic::String("nothing".into()));
+            let value = if self.is_number(&name) { Dynamic::I64(1) } else { Dynamic::String("nothing".into()) };
+            message.set_field_by_name(&name, value);
         }
         let mut call = Request::new(Bytes::from(prost::Message::encode_to_vec(&message)));
         if let Some(credential) = credential {

@@ -1,12 +1,13 @@
 //! Deliveries under everything that receivers and workers do, on both engines.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::Value;
 use whatsapp_gateway::domain::event::Payload;
 use whatsapp_gateway::domain::ids::SessionId;
 use whatsapp_gateway::domain::session::{Reason, State, Status};
-use whatsapp_gateway::domain::webhook::{BREAKER, DeliveryStatus, Disabled, Policy, Retry};
+use whatsapp_gateway::domain::webhook::{BREAKER, Backlog, DeliveryStatus, Disabled, Policy, Retry};
 use whatsapp_gateway::event::follow::bounds;
 use whatsapp_gateway::store::Db;
 
@@ -235,6 +236,9 @@ async fn an_open_breaker_drops_nothing(db: Db) {
     let webhook = bench.get(&id).await;
     assert_eq!(webhook.failures, i64::try_from(tried).unwrap());
     assert!(webhook.failures >= BREAKER && webhook.paused_until > Some(START));
+    let behind = Backlog { pending: 40, since: Some(START) };
+    assert_eq!(bench.db.webhook_backlog(&id).await.unwrap(), behind);
+    assert_eq!(bench.db.webhook_backlogs(&organization()).await.unwrap(), HashMap::from([(id.clone(), behind)]));
 
     // One probe at a time while it fails on, then everything.
     bench.ambient.advance(Duration::from_secs(300));
@@ -246,6 +250,8 @@ async fn an_open_breaker_drops_nothing(db: Db) {
     assert_eq!(all.len(), 40);
     let webhook = bench.get(&id).await;
     assert_eq!((webhook.failures, webhook.paused_until), (0, None));
+    assert_eq!(bench.db.webhook_backlog(&id).await.unwrap(), Backlog::default());
+    assert!(bench.db.webhook_backlogs(&organization()).await.unwrap().is_empty());
 }
 
 async fn retry_after_is_honoured_within_limits(db: Db) {

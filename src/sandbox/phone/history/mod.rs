@@ -15,8 +15,6 @@ use std::time::Duration;
 use buffa::{Message as _, MessageField};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use tracing::warn;
 use wacore::download::MediaType;
 use wacore_binary::Jid;
@@ -29,6 +27,7 @@ pub use self::seed::Past;
 pub(in crate::sandbox) use self::seed::{Remembered, drawn_id};
 use crate::sandbox::server::World;
 use crate::sandbox::server::account::{Account, Place};
+use crate::sandbox::server::tokens::nct_salt;
 
 /// How many of each chat's newest messages come first.
 const FIRST: usize = 10;
@@ -228,17 +227,6 @@ fn deflate(plain: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut packer = ZlibEncoder::new(Vec::new(), Compression::fast());
     packer.write_all(plain)?;
     packer.finish()
-}
-
-/// The account's secret from which devices derive tokens for people whom they have not written to yet: the same for all of them.
-fn nct_salt(account: &Account) -> Vec<u8> {
-    Hmac::<Sha256>::new_from_slice(&account.app_state_key.0).map_or_else(
-        |_| Vec::new(),
-        |mut mac| {
-            mac.update(b"nct salt");
-            mac.finalize().into_bytes().to_vec()
-        },
-    )
 }
 
 /// The pieces that a phone has sent.

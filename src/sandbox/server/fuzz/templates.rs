@@ -30,6 +30,7 @@ impl Small {
                 .children([
                     el("participants").children([to(&bob), to(&bobs)]).build(),
                     el("device-identity").bytes(vec![1; 9]).build(),
+                    el("cstoken").bytes(vec![1; 32]).build(),
                 ])
                 .build(),
             message(&bobs).children([enc("msg")]).build(),
@@ -72,7 +73,11 @@ impl Small {
                 .build(),
             el("ack").attr("class", "notification").attr("to", bob.clone()).attr("id", "3A").attr("type", "devices").build(),
             el("presence").attr("type", "available").attr("name", "Fuzz").build(),
-            el("presence").attr("type", "subscribe").attr("to", bob.clone()).build(),
+            el("presence")
+                .attr("type", "subscribe")
+                .attr("to", bob.clone())
+                .children([el("tctoken").bytes(vec![1; 16]).build()])
+                .build(),
             el("chatstate").attr("to", bob.clone()).children([el("composing").attr("media", "audio").build()]).build(),
             el("chatstate").attr("to", group.clone()).children([el("paused").build()]).build(),
             el("ib").children([el("offline_batch").attr("count", "200").build()]).build(),
