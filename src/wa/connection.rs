@@ -24,6 +24,7 @@ use super::http::Http;
 use super::normalize::{self, Act, HistoryNotice, Inbound, News, Origin};
 use super::outgoing;
 use super::queries::Queries;
+use super::resync;
 use super::tap::{Hook, Mailbox, Tap};
 use crate::domain::clock::{Ambient, Time};
 use crate::domain::event::AuthCode;
@@ -179,7 +180,7 @@ pub struct Connection {
     sender: Sender,
     run: AbortOnDropHandle<()>,
     news: Mailbox,
-    _subscriptions: [Subscription; 2],
+    _subscriptions: [Subscription; 3],
 }
 
 /// The part of a connection that sends; cheap to clone, usable by many callers; useless once the connection is gone.
@@ -228,10 +229,11 @@ impl Connection {
         let news = Mailbox::default();
         let tap = Tap { signals, waiters: waiters.clone(), news: news.clone() };
         let tapped = client.subscribe(Tap::interest(), Arc::new(tap));
+        let watched = resync::watch(&client);
         let running = client.clone();
         let run = AbortOnDropHandle::new(tokio::spawn(async move { Box::pin(running.run()).await }));
         let sender = Sender { client, waiters, queries: Queries::default(), attention };
-        Ok((Self { sender, run, news, _subscriptions: [heard, tapped] }, receiver))
+        Ok((Self { sender, run, news, _subscriptions: [heard, tapped, watched] }, receiver))
     }
 
     /// The part that sends.
