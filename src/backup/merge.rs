@@ -1,6 +1,6 @@
 //! The work of one import.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tokio_util::sync::CancellationToken;
 
@@ -8,6 +8,7 @@ use super::msgstore::{Msgstore, StoredGroup, StoredMember, StoredMessage};
 use super::worker::{LEASE, Workers};
 use crate::domain::backfill::BackfillStatus;
 use crate::domain::backup::{BackupImport, ImportPhase};
+use crate::domain::clock::Time;
 use crate::domain::content::Content;
 use crate::domain::group::{GroupFacts, MemberFacts, Role};
 use crate::domain::identity::{Names, Seen, Source};
@@ -181,13 +182,23 @@ impl Merge {
             let mut tx = self.workers.db.begin().await?;
             // Not by the store's own key alone: what came live may have named the sender by another address than the backup does.
             let mut known = tx.known_messages(&self.row.session, &ids).await?;
+            let mut past = Vec::with_capacity(page.len());
             for stored in &page {
                 let Some(message) = self.message(stored, &phones) else { continue };
                 self.row.messages += 1;
-                if known.insert((stored.id.clone(), stored.from_me)) && tx.insert_message(&message).await? {
-                    self.row.new_messages += 1;
+                if known.insert((stored.id.clone(), stored.from_me)) {
+                    past.push(message);
                 }
             }
+            let new: HashSet<String> = tx.insert_past(&past).await?.into_iter().collect();
+            self.row.new_messages += count(new.len());
+            // What was said long ago makes a chat, and none of it waits to be read.
+            let mut chats: BTreeMap<&str, Time> = BTreeMap::new();
+            for message in past.iter().filter(|message| new.contains(&message.id)) {
+                let at = chats.entry(&message.chat_jid).or_insert(message.timestamp);
+                *at = message.timestamp.max(*at);
+            }
+            tx.touch_past_chats(&self.row.session, &chats, self.workers.ambient.now()).await?;
             self.row.position = last;
             self.commit(tx).await?;
         }

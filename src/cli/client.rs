@@ -17,6 +17,8 @@ use crate::config::{self, Flags};
 use crate::proto::gateway::api_key_service_client::ApiKeyServiceClient;
 use crate::proto::gateway::backfill_service_client::BackfillServiceClient;
 use crate::proto::gateway::event_service_client::EventServiceClient;
+use crate::proto::gateway::media_service_client::MediaServiceClient;
+use crate::proto::gateway::message_service_client::MessageServiceClient;
 use crate::proto::gateway::pairing_service_client::PairingServiceClient;
 use crate::proto::gateway::session_service_client::SessionServiceClient;
 use crate::proto::sandbox::sandbox_service_client::SandboxServiceClient;
@@ -116,6 +118,16 @@ impl Connection {
     /// Attaching numbers.
     pub(super) fn pairing(&self) -> PairingServiceClient<Guarded> {
         PairingServiceClient::with_interceptor(self.channel.clone(), self.key.clone())
+    }
+
+    /// Messages.
+    pub(super) fn messages(&self) -> MessageServiceClient<Guarded> {
+        MessageServiceClient::with_interceptor(self.channel.clone(), self.key.clone())
+    }
+
+    /// Files.
+    pub(super) fn media(&self) -> MediaServiceClient<Guarded> {
+        MediaServiceClient::with_interceptor(self.channel.clone(), self.key.clone())
     }
 
     /// The event log.

@@ -8,6 +8,7 @@ mod events;
 mod failure;
 mod keys;
 mod load;
+mod messages;
 mod migrate;
 mod openapi;
 mod output;
@@ -55,6 +56,8 @@ enum Command {
     Keys(keys::Arguments),
     /// Manage the sessions of a running gateway.
     Sessions(sessions::Arguments),
+    /// Send messages through a running gateway.
+    Messages(messages::Arguments),
     /// Follow the event log of a running gateway.
     Events(events::Arguments),
 }
@@ -81,6 +84,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Config(command) => config::run(&command),
         Command::Keys(arguments) => Box::pin(keys::run(arguments)).await,
         Command::Sessions(arguments) => Box::pin(sessions::run(arguments)).await,
+        Command::Messages(arguments) => Box::pin(messages::run(arguments)).await,
         Command::Events(arguments) => Box::pin(events::run(arguments)).await,
     }
 }
@@ -115,6 +119,9 @@ mod tests {
             "sessions create --label Support --start",
             "sessions pair 01J --code +6281234567890",
             "sessions restart 01J",
+            "messages send 01J +6281234567890 hello --reply-to 01K --async --idempotency-key order-7",
+            "messages send 01J 6281234567890 --file invoice.pdf --as document",
+            "messages get 01J 01K --json",
             "events tail --after 7 --session 01J --event message --json",
         ] {
             let words = std::iter::once("whatsapp-gateway").chain(line.split(' '));
@@ -124,6 +131,7 @@ mod tests {
             Arguments::try_parse_from(["whatsapp-gateway", "serve", "--encryption-key", "x"]).is_err(),
             "no secrets in flags"
         );
+        assert!(Arguments::try_parse_from(["whatsapp-gateway", "messages", "send", "01J", "62812"]).is_err(), "nothing to send");
         for time in ["", "d", "0d", "-1d", "9", "9w", "99999999999d", "é"] {
             let words = ["whatsapp-gateway", "keys", "create", "--name", "x", "--capability", "read", "--expires", time];
             assert!(Arguments::try_parse_from(words).is_err(), "{time}");

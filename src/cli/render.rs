@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use prost::Message;
 use prost_reflect::{
-    Cardinality, DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, OneofDescriptor,
-    ReflectMessage, Value,
+    Cardinality, DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor,
+    OneofDescriptor, ReflectMessage, Value,
 };
 use serde_json::{Map, Number, Value as Json, json};
 
@@ -63,6 +63,14 @@ fn always_there(field: &FieldDescriptor) -> bool {
 fn value(field: &FieldDescriptor, value: &Value) -> Json {
     match value {
         Value::List(items) => items.iter().map(|item| single(&field.kind(), item)).collect(),
+        Value::Map(entries) => {
+            let kind = field.kind().as_message().and_then(|entry| entry.get_field_by_name("value")).map(|value| value.kind());
+            let entry = |(key, value): (&MapKey, &Value)| {
+                let key = key.as_str().map_or_else(|| format!("{key:?}"), str::to_owned);
+                (key, kind.as_ref().map_or(Json::Null, |kind| single(kind, value)))
+            };
+            Json::Object(entries.iter().map(entry).collect())
+        }
         one => single(&field.kind(), one),
     }
 }
@@ -87,7 +95,7 @@ fn single(kind: &Kind, value: &Value) -> Json {
         },
         Value::Message(message) if is_timestamp(&message.descriptor()) => epoch_millis(message),
         Value::Message(message) => object(message),
-        // A list stands only in a field, and the contract has no maps.
+        // Lists and maps stand only in fields.
         Value::List(_) | Value::Map(_) => Json::Null,
     }
 }

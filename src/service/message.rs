@@ -18,7 +18,7 @@ use crate::domain::message::{Direction, Marks, Message, MessageStatus};
 use crate::domain::outbox::{Draft, Item, Lane, OutboxState, PATIENCE, Quoted};
 use crate::domain::outgoing::{FileSource, Outgoing, OutgoingKind};
 use crate::domain::principal::{Capability, Principal};
-use crate::domain::session::Session;
+use crate::domain::session::{Reason, Session};
 use crate::error::{Code, Error, Result};
 use crate::media::{Source, Wanted};
 use crate::outbox::{Outcome, Wait, budget, check};
@@ -428,7 +428,11 @@ fn undecided(message: &Message) -> Error {
 fn not_connected(session: &Session) -> Error {
     let state = &session.state;
     let message = format!("the session is not connected: {}", state.reason.sentence());
-    Error::new(Code::SessionNotConnected, message).reason("session_not_connected").detail("status", state.status.word())
+    // A ban is worth a word of its own: nothing that the caller does ends it earlier.
+    let reason = if state.reason == Reason::Banned { "banned" } else { "session_not_connected" };
+    let mut error = Error::new(Code::SessionNotConnected, message).reason(reason).detail("status", state.status.word());
+    error.until = state.until.filter(|_| state.reason == Reason::Banned);
+    error
 }
 
 /// SHA-256 of what is asked for, in hex, to tell a repetition from another message.

@@ -59,6 +59,8 @@ enum Outcome {
     HalfPaired,
     /// To be tried again.
     Retry { reason: Reason, wait: Option<Duration> },
+    /// WhatsApp has banned the number for a time.
+    Banned { code: String, ttl: Duration },
     /// Somebody else decides about this session now.
     Fenced,
 }
@@ -66,9 +68,11 @@ enum Outcome {
 /// What is remembered from one connection to the next.
 #[derive(Default)]
 pub(super) struct Memory {
-    backoff: Backoff,
+    pub(super) backoff: Backoff,
     health: Watch,
-    troubled_since: Option<Instant>,
+    pub(super) troubled_since: Option<Instant>,
+    /// The last attempt met a ban.
+    pub(super) banned: bool,
     pub(super) errands: JoinSet<()>,
     /// The right to put history into the tables.
     pub(super) history: Arc<tokio::sync::Mutex<()>>,
@@ -106,6 +110,7 @@ impl Actor {
                 Outcome::Ended { status, reason } => self.end(status, reason).await,
                 Outcome::HalfPaired => self.begin_anew().await,
                 Outcome::Retry { reason, wait } => self.wait(&mut memory, reason, wait).await,
+                Outcome::Banned { code, ttl } => self.banned(&mut memory, code, ttl).await,
             };
             if over {
                 return;
@@ -163,6 +168,7 @@ impl Actor {
         let mut timer = Timer::enter(Phase::Connecting);
         let mut look = interval(self.context.timing.look);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = (0, Instant::now());
         loop {
             // Biased: cancel first, then callers, then what WhatsApp says, then the client's end (behind everything it said), then timers.
             tokio::select! {
@@ -223,12 +229,17 @@ impl Actor {
                         if !self.show(state).await? {
                             return Ok(Outcome::Fenced);
                         }
+                        let message = "WhatsApp lets the number begin conversations again";
+                        self.recorder.restriction_over("cold_messages", message).await?;
                     }
                     if connection.is_saver_halted() {
                         self.recorder.health(memory.health.trouble(Problem::SaverHalted, self.now())).await?;
                         return Ok(Outcome::Retry { reason: Reason::Internal, wait: None });
                     }
-                    let deaf = connection.last_heard().is_some_and(|at| self.now().since(at) > self.context.timing.deaf);
+                    if heard.0 != connection.heard() {
+                        heard = (connection.heard(), Instant::now());
+                    }
+                    let deaf = heard.0 != 0 && heard.1.elapsed() > self.context.timing.deaf;
                     if timer.phase == Phase::Online && deaf {
                         tracing::warn!(session = %self.session, "nothing was heard for too long; connecting anew");
                         timer = Timer::enter(Phase::Blip);
@@ -313,7 +324,7 @@ impl Actor {
             }
             // What was not acknowledged comes again with the next connection, and not before.
             Signal::Unstored => return Ok(Some(Outcome::Retry { reason: Reason::Internal, wait: None })),
-            Signal::Banned { ttl } => return Ok(Some(Outcome::Retry { reason: Reason::Banned, wait: Some(ttl) })),
+            Signal::Banned { code, ttl } => return Ok(Some(Outcome::Banned { code, ttl })),
             Signal::Receipt(receipt) => patiently(|| self.recorder.receipt(&receipt)).await?,
             Signal::Ack(ack) => {
                 let receipt = ack.into_receipt(self.now());
@@ -340,6 +351,9 @@ impl Actor {
         memory.troubled_since = None;
         let row = self.context.db.session_by_id(&self.session).await?;
         let state = self.connected(row.and_then(|row| row.restricted_until));
+        if std::mem::take(&mut memory.banned) {
+            self.recorder.restriction_over("banned", "WhatsApp's ban of the number is over").await?;
+        }
         // A crash may have come between the device's own record of the pairing and the row's.
         let written = match connection.account() {
             Some(account) => self.recorder.paired(&account, state.clone()).await?,
@@ -385,7 +399,7 @@ impl Actor {
     }
 
     /// Records the ending; true when the actor is over.
-    async fn end(&mut self, status: Status, reason: Reason) -> bool {
+    pub(super) async fn end(&mut self, status: Status, reason: Reason) -> bool {
         let state = State::new(status, reason, self.now());
         let unlink = status == Status::LoggedOut;
         match self.recorder.ended(state.clone(), unlink).await {
@@ -398,39 +412,6 @@ impl Actor {
                 // The row still wants it to run, so the next attempt meets the same ending and records it then.
                 tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's ending could not be recorded");
                 tokio::time::timeout(Duration::from_secs(5), self.cancel.cancelled()).await.is_ok()
-            }
-        }
-    }
-
-    /// Waits for the next attempt; true when the actor is over.
-    async fn wait(&mut self, memory: &mut Memory, reason: Reason, wait: Option<Duration>) -> bool {
-        let troubled = *memory.troubled_since.get_or_insert_with(Instant::now);
-        let wait = wait.unwrap_or_else(|| memory.backoff.next(&self.context.ambient, &self.context.timing));
-        let (status, reason) = match reason {
-            Reason::Banned => (Status::Failed, Reason::Banned),
-            _ if troubled.elapsed() > self.context.timing.hopeful => (Status::Failed, Reason::ConnectTimeout),
-            reason => (Status::Starting, reason),
-        };
-        let now = self.now();
-        let state = State { until: Some(now.plus(wait)), ..State::new(status, reason, now) };
-        match self.show(state).await {
-            Ok(true) => {}
-            Ok(false) => return true,
-            Err(e) => {
-                tracing::error!(session = %self.session, error = %e, cause = ?e.cause(), "the session's state could not be recorded");
-            }
-        }
-        let next = Instant::now() + wait;
-        loop {
-            tokio::select! {
-                biased;
-                () = self.cancel.cancelled() => return true,
-                Some(command) = self.commands.recv() => if let Command::Logout(done) = command {
-                    let over = self.end(Status::LoggedOut, Reason::LoggedOut).await;
-                    let _ = done.send(());
-                    return over;
-                },
-                () = tokio::time::sleep_until(next) => return false,
             }
         }
     }
@@ -459,7 +440,7 @@ impl Actor {
     }
 
     /// Records and shows a state if it says something new; false when the write was fenced off.
-    async fn show(&mut self, state: State) -> Result<bool> {
+    pub(super) async fn show(&mut self, state: State) -> Result<bool> {
         let shown = self.live.borrow().state.clone();
         if shown == (State { since: shown.since, ..state.clone() }) {
             return Ok(true);
@@ -469,7 +450,7 @@ impl Actor {
         Ok(written == Written::Yes)
     }
 
-    fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         self.context.ambient.now()
     }
 }

@@ -181,7 +181,7 @@ impl Recorder {
                 }
             })
             .collect();
-        let new = tx.insert_messages(&rows).await?;
+        let new = tx.insert_past(&rows).await?;
         for row in rows.iter().filter(|row| new.contains(&row.id)) {
             if let Some(end) = row.content.poll.as_ref().and_then(|poll| poll.end_at).filter(|end| *end > now) {
                 tx.await_poll_end(&row.id, end).await?;

@@ -110,8 +110,13 @@ impl Recorder {
                 metrics::counter!("wagw_unknown_inbound_total", "kind" => "message").increment(1);
             }
             let content = self.completed(recording, content, own).await?;
-            let message = self.message(inbound, parties, kind, body.as_deref(), content.clone());
-            if recording.tx.insert_message(&message).await? {
+            let mut message = self.message(inbound, parties, kind, body.as_deref(), content.clone());
+            let mut is_news = recording.tx.insert_message(&message).await?;
+            // The phone's history may have overtaken it.
+            if !is_news && let Some(id) = recording.tx.tell_past(&message).await? {
+                (message.id, is_news) = (id, true);
+            }
+            if is_news {
                 if message.content.media.as_ref().is_some_and(|file| file.keys.is_some()) {
                     recording.tx.want_media(&self.waiting(&message)).await?;
                 }

@@ -1,7 +1,8 @@
 //! Supervision: reality follows the rows.
 //!
 //! - [`supervisor`]: owns one actor per session that shall run here, and makes the set of actors follow the rows
-//! - [`actor`]: the loop of one session: connects, listens, heals, gives up with a reason; `errands`: what it does beside that
+//! - [`actor`]: the loop of one session: connects, listens, heals, gives up with a reason; `errands`: what it does beside that; `pause`: the
+//!   time between two connections
 //! - [`phase`]: the deadlines of every state that is meant to pass
 //! - [`timing`]: how long each of them is, and how long an actor waits
 //! - [`recorder`]: what an actor writes, fenced by its lease; what it receives: `inbox` (messages and what is done to them),
@@ -18,6 +19,7 @@ mod health;
 mod history;
 mod inbox;
 pub mod live;
+mod pause;
 pub mod phase;
 pub mod recap;
 pub mod recorder;

@@ -9,7 +9,7 @@ use crate::domain::event::{AuthCode, Code, Health, MessageStatusPayload, Payload
 use crate::domain::ids::{OrganizationId, SessionId};
 use crate::domain::label::LabelNews;
 use crate::domain::message::Receipt;
-use crate::domain::payload::Who;
+use crate::domain::payload::{Restriction, Who};
 use crate::domain::session::{Account, Desired, Fence, Reason, State, Status};
 use crate::error::Result;
 use crate::event::{EventLog, Recording};
@@ -59,6 +59,18 @@ impl Recorder {
         let AuthCode::Accepted { account, .. } = &accepted else { return self.state(state).await };
         let account = account.clone();
         self.changed(state, Some(Some(&account)), None, Some(Payload::AuthCode(accepted))).await
+    }
+
+    /// Records a new state that comes with a restriction of the account, and tells both.
+    pub async fn restricted(&self, restriction: Restriction, state: State) -> Result<Written> {
+        self.changed(state, None, None, Some(Payload::AccountRestricted(restriction))).await
+    }
+
+    /// Tells that a restriction is over.
+    pub async fn restriction_over(&self, kind: &str, message: &str) -> Result<()> {
+        let (kind, message) = (kind.to_owned(), message.to_owned());
+        let over = Restriction { restricted: false, kind, code: None, message, until: None };
+        self.log.record(&self.organization, &self.session, Payload::AccountRestricted(over)).await
     }
 
     /// Forgets the account and the device's keys; the session is tried again with a new device.

@@ -1,5 +1,7 @@
 //! Conversations.
 
+use std::collections::BTreeMap;
+
 use crate::domain::chat::{Chat, ChatKind, ChatPatch};
 use crate::domain::clock::Time;
 use crate::domain::ids::SessionId;
@@ -42,6 +44,19 @@ impl Tx {
                    last_message_at = CASE WHEN excluded.last_message_at > chats.last_message_at THEN excluded.last_message_at
                                           ELSE chats.last_message_at END";
         self.execute(sql, args![session, jid, ChatKind::of(jid).word(), unread, at, now]).await.map(drop)
+    }
+
+    /// The same for many chats in which there was something long ago, nothing of which waits to be read.
+    pub async fn touch_past_chats(&mut self, session: &SessionId, chats: &BTreeMap<&str, Time>, now: Time) -> Result<()> {
+        let mut values = Vec::with_capacity(chats.len() * 5);
+        for (jid, at) in chats {
+            values.extend(args![session, *jid, ChatKind::of(jid).word(), *at, now]);
+        }
+        let head = "INSERT INTO chats (session_id, jid, kind, last_message_at, created_at) VALUES";
+        let tail = "ON CONFLICT (session_id, jid) DO UPDATE SET last_message_at =
+                    CASE WHEN excluded.last_message_at > chats.last_message_at THEN excluded.last_message_at
+                         ELSE chats.last_message_at END";
+        self.insert(head, 5, tail, &values).await
     }
 
     /// Takes over what the phone's history says of a chat. What is known from here since is not set back.

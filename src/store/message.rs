@@ -19,7 +19,7 @@ pub(super) use columns as message_columns;
 macro_rules! written {
     () => {
         "id, session_id, organization_id, wa_message_id, chat_jid, sender_jid, sender_lid, sender_name, direction, from_me, kind, body, \
-         status, error, idempotency_key, idempotency_hash, timestamp, created_at, content, starred, status_at"
+         status, error, idempotency_key, idempotency_hash, timestamp, created_at, content, starred, status_at, told"
     };
 }
 
@@ -89,7 +89,7 @@ impl Tx {
     /// # Errors
     /// `Conflict` when the organization has used its idempotency key before.
     pub async fn insert_message(&mut self, message: &Message) -> Result<bool> {
-        let stored = self.insert_messages(std::slice::from_ref(message)).await?;
+        let stored = self.insert_messages(std::slice::from_ref(message), true).await?;
         if stored.is_empty() {
             return Ok(false);
         }
@@ -101,9 +101,21 @@ impl Tx {
         Ok(true)
     }
 
-    /// Stores messages as they are, without their chats, and gives the ids here of those that were new.
-    pub async fn insert_messages(&mut self, messages: &[Message]) -> Result<Vec<String>> {
-        const WIDTH: usize = 21;
+    /// Stores messages of the past, of which no event tells, without their chats. Gives the ids here of those that were new.
+    pub async fn insert_past(&mut self, messages: &[Message]) -> Result<Vec<String>> {
+        self.insert_messages(messages, false).await
+    }
+
+    /// A message has come live that may be known from the past alone: then it is news now, once. Gives its id here.
+    pub async fn tell_past(&mut self, message: &Message) -> Result<Option<String>> {
+        let sql = "UPDATE messages SET told = $5
+                   WHERE session_id = $1 AND chat_jid = $2 AND sender_jid = $3 AND wa_message_id = $4 AND told <> $5 RETURNING id";
+        let args = args![&message.session, &message.chat_jid, &message.sender_jid, &message.wa_message_id, true];
+        self.rows_built(sql.to_owned(), args).await?.first().map(|row| row.get(0)).transpose()
+    }
+
+    async fn insert_messages(&mut self, messages: &[Message], told: bool) -> Result<Vec<String>> {
+        const WIDTH: usize = 22;
         let mut new = Vec::new();
         for messages in messages.chunks(40) {
             let contents: Vec<Option<String>> = messages.iter().map(|message| message.content.to_json()).collect();
@@ -131,6 +143,7 @@ impl Tx {
                     content,
                     message.marks.starred,
                     message.status.map(|_| message.created_at),
+                    told,
                 ]);
             }
             let rows: Vec<String> = (0..messages.len()).map(|row| format!("({})", list(row * WIDTH + 1, WIDTH))).collect();

@@ -24,6 +24,7 @@ use super::http::Http;
 use super::normalize::{self, Act, HistoryNotice, Inbound, News, Origin};
 use super::outgoing;
 use super::queries::Queries;
+use super::resync;
 use super::tap::{Hook, Mailbox, Tap};
 use crate::domain::clock::{Ambient, Time};
 use crate::domain::event::AuthCode;
@@ -85,6 +86,8 @@ pub enum Signal {
     Replaced,
     /// WhatsApp has banned the number for `ttl`.
     Banned {
+        /// WhatsApp's number for why.
+        code: String,
         /// How long.
         ttl: Duration,
     },
@@ -177,7 +180,7 @@ pub struct Connection {
     sender: Sender,
     run: AbortOnDropHandle<()>,
     news: Mailbox,
-    _subscriptions: [Subscription; 2],
+    _subscriptions: [Subscription; 3],
 }
 
 /// The part of a connection that sends; cheap to clone, usable by many callers; useless once the connection is gone.
@@ -226,10 +229,11 @@ impl Connection {
         let news = Mailbox::default();
         let tap = Tap { signals, waiters: waiters.clone(), news: news.clone() };
         let tapped = client.subscribe(Tap::interest(), Arc::new(tap));
+        let watched = resync::watch(&client);
         let running = client.clone();
         let run = AbortOnDropHandle::new(tokio::spawn(async move { Box::pin(running.run()).await }));
         let sender = Sender { client, waiters, queries: Queries::default(), attention };
-        Ok((Self { sender, run, news, _subscriptions: [heard, tapped] }, receiver))
+        Ok((Self { sender, run, news, _subscriptions: [heard, tapped, watched] }, receiver))
     }
 
     /// The part that sends.
@@ -258,10 +262,9 @@ impl Connection {
         self.news.take()
     }
 
-    /// When the last frame came in; `None` before the first.
-    pub fn last_heard(&self) -> Option<Time> {
-        let at = i64::try_from(self.sender.client.stats().last_data_received_ms).ok()?;
-        (at > 0).then_some(Time(at))
+    /// A mark that changes with every frame that comes in; 0 before the first. By the library's own clock, so good for nothing else.
+    pub fn heard(&self) -> u64 {
+        self.sender.client.stats().last_data_received_ms
     }
 
     /// Whether the library can no longer save the device's state; its client must be given up then.

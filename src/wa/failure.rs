@@ -99,7 +99,17 @@ impl From<CommunityError> for Refused {
 
 impl From<MexError> for Refused {
     fn from(error: MexError) -> Self {
-        Self::from(anyhow::Error::from(error))
+        // GraphQL's refusals have the codes that those of other questions have.
+        let refused = |code, text| Self::Iq(IqError::ServerError { code, text, error_type: None, backoff: None });
+        match error {
+            MexError::ExtensionError { code, message } => refused(u16::try_from(code).unwrap_or(500), message),
+            MexError::Request(IqError::ParseError(error)) => match mex_code(&error.to_string()) {
+                Some(code) => refused(code, String::new()),
+                None => Self::Iq(IqError::ParseError(error)),
+            },
+            MexError::Request(iq) => Self::Iq(iq),
+            other => Self::Other(other.into()),
+        }
     }
 }
 
@@ -214,6 +224,12 @@ impl From<Refused> for Error {
     }
 }
 
+/// The code in the library's sentence about a refusal, `MEX fatal error (query=…, code=404): …`: it has no other form for it.
+fn mex_code(text: &str) -> Option<u16> {
+    let (_, rest) = text.strip_prefix("MEX fatal error (")?.split_once("code=")?;
+    rest.split_once(')')?.0.parse().ok()
+}
+
 /// WhatsApp's error codes are those of HTTP as far as they have a meaning there.
 fn by_code(code: u16, text: &str) -> Error {
     let (kind, message) = match code {
@@ -227,4 +243,17 @@ fn by_code(code: u16, text: &str) -> Error {
     };
     let text = if text.is_empty() { "no text" } else { text };
     Error::new(kind, message).reason("refused_by_whatsapp").detail("whatsappCode", code).detail("whatsappText", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_of_graphql_keep_their_code() {
+        assert_eq!(mex_code("MEX fatal error (query=WAWebMexFetch, code=404): there is no such channel"), Some(404));
+        for text in ["MEX fatal error (query=x, code=99999): y", "Missing <result> node in MEX response", "code=404)"] {
+            assert_eq!(mex_code(text), None, "{text}");
+        }
+    }
 }

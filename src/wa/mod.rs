@@ -1,6 +1,7 @@
 //! The only room that knows the WhatsApp library.
 //!
-//! - [`connection`]: one live client for one session, and the signals that it gives; `tap` hears the library
+//! - [`connection`]: one live client for one session, and the signals that it gives; `tap` hears the library, and `resync`
+//!   asks for what the library leaves out
 //! - [`endpoint`]: where clients connect, WhatsApp or the sandbox, and how the sandbox is trusted
 //! - [`normalize`]: the library's events as our values; pure
 //! - [`outgoing`]: our messages as the library's; pure
@@ -32,6 +33,7 @@ pub mod outgoing;
 pub mod passkey;
 pub mod poll;
 pub mod queries;
+mod resync;
 mod sending;
 mod tap;
 

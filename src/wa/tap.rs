@@ -139,7 +139,9 @@ impl Tap {
             }
             Event::ClientOutdated(_) => Signal::Outdated,
             Event::StreamReplaced(_) => Signal::Replaced,
-            Event::TemporaryBan(ban) => Signal::Banned { ttl: ban.expire.to_std().unwrap_or_default() },
+            Event::TemporaryBan(ban) => {
+                Signal::Banned { code: ban.code.code().to_string(), ttl: ban.expire.to_std().unwrap_or_default() }
+            }
             Event::ConnectFailure(failure) if !failure.reason.should_reconnect() => {
                 Signal::Refused(format!("{:?}", failure.reason))
             }

@@ -32,8 +32,8 @@ pub(super) struct Shown {
 }
 
 /// Describes a content; `None` for what nobody sees.
-pub(super) fn describe(content: &wa::Message) -> Option<Shown> {
-    let (content, view_once) = unwrap(content, false);
+pub(super) fn describe(whole: &wa::Message) -> Option<Shown> {
+    let (content, view_once) = unwrap(whole, false);
     if let Some(protocol) = content.protocol_message.as_option() {
         let effect = match protocol.r#type {
             Some(protocol_message::Type::MESSAGE_EDIT) => Effect::Edit,
@@ -53,6 +53,10 @@ pub(super) fn describe(content: &wa::Message) -> Option<Shown> {
     }
     let mut row = described(content)?;
     row.view_once |= view_once;
+    // Some clients say it around the message, some in it.
+    if let (Some(file), Some(album)) = (&mut row.media, album(whole).or_else(|| album(content))) {
+        file.album = Some(album);
+    }
     Some(Shown { effect: Effect::Row, row })
 }
 
@@ -130,17 +134,20 @@ fn card(it: &wa::message::ContactMessage) -> Card {
     Card { name: it.display_name.clone().unwrap_or_default(), vcard: it.vcard.clone().unwrap_or_default() }
 }
 
+/// The album that a message belongs to.
+fn album(message: &wa::Message) -> Option<String> {
+    let association = message.message_context_info.as_option()?.message_association.as_option()?;
+    association.parent_message_key.as_option()?.id.clone()
+}
+
 /// A row with a file.
 fn media(content: &wa::Message) -> Option<PhoneMessage> {
-    let association = content.message_context_info.as_option().and_then(|info| info.message_association.as_option());
-    let album = association.and_then(|it| it.parent_message_key.as_option()).and_then(|key| key.id.clone());
     macro_rules! file {
         ($it:ident) => {
             Media {
                 mime_type: $it.mimetype.clone().unwrap_or_default(),
                 length: $it.file_length.unwrap_or(0),
                 sha256: hex($it.file_sha256.as_deref().unwrap_or_default()).to_lowercase(),
-                album: album.clone(),
                 ..Media::default()
             }
         };

@@ -59,7 +59,10 @@ async fn channels_are_founded_followed_read_and_written() {
 
     act("unfollow", None).await;
     assert_eq!(gateway.get(&them).await["data"], json!([]));
-    for (path, expected) in [("999999999999@newsletter", 404), ("6281200000001", 400), ("1203630000@g.us", 400)] {
+    // Digits alone name a channel.
+    for (path, expected) in
+        [("999999999999@newsletter", 404), ("6281200000001", 404), ("6281200000001@c.us", 400), ("1203630000@g.us", 400)]
+    {
         let (status, why) = gateway.call_as(Some(KEY), "GET", &format!("{us}/{path}"), None).await;
         assert_eq!(status, expected, "{path}: {why}");
     }

@@ -2,19 +2,20 @@
 
 mod calls;
 mod channels;
+mod groups;
 mod labels;
 mod status;
 
 use serde_json::{Value, json};
 
 use self::labels::labels_are_kept_on_all_devices;
-use crate::gateway::{Gateway, Home, KEY, not_yet_on_both_engines};
+use crate::gateway::{Gateway, Home, KEY, on_both_engines};
 use crate::support::Engine;
 
 const SHOP: &str = "6281200000001";
 const BUDI: &str = "6281200000002";
 
-not_yet_on_both_engines!(labels_are_kept_on_all_devices);
+on_both_engines!(labels_are_kept_on_all_devices);
 
 async fn put(gateway: &Gateway, path: &str, body: Value) -> (u16, Value) {
     gateway.call_as(Some(KEY), "PUT", path, Some(body)).await

@@ -75,7 +75,7 @@ async fn a_backup_is_merged_once_whatever_happens() {
         let (status, why) = world.upload(false, &imports, &[("file", file), ("key", key.as_bytes())]).await;
         assert_eq!((status, &why["error"]["details"]["fields"][0]["field"]), (400, &json!(field)), "{why}");
     }
-    let (status, _) = world.admin("GET", &imports).await;
+    let (status, _) = world.look_at(&imports).await;
     assert_eq!(status, 404, "none of them became an import");
 
     let started = Instant::now();

@@ -2,6 +2,7 @@
 
 mod import;
 pub(crate) mod made;
+mod watched;
 pub(crate) mod world;
 
 use serde_json::json;

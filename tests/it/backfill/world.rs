@@ -138,23 +138,33 @@ impl World {
         answer
     }
 
+    /// What is there, and whether.
+    pub(super) async fn look_at(&self, path: &str) -> (u16, Value) {
+        self.try_call(Some(KEY), "GET", path, None).await.unwrap_or_else(|| panic!("{}", self.log()))
+    }
+
     /// A call of the platform's own.
     pub(super) async fn admin(&self, method: &str, path: &str) -> (u16, Value) {
-        let token = self.platform();
+        let token = self.platform(None);
         self.try_call(Some(&token), method, path, None).await.unwrap_or_else(|| panic!("{}", self.log()))
     }
 
-    /// A login of the platform's own.
-    fn platform(&self) -> String {
+    /// A login of the platform's own, of no organization or at work for the one that has the session.
+    fn platform(&self, organization: Option<&str>) -> String {
         let mut all = claims(Ambient::system().now());
         all["role"] = json!("super_admin");
-        (all["activeOrganizationId"], all["orgRole"]) = (Value::Null, Value::Null);
+        (all["activeOrganizationId"], all["orgRole"]) = (json!(organization), json!(organization.map(|_| "owner")));
         self.signer.token(&all)
     }
 
     async fn until_working(&self, session: &str) {
         let wait = async {
-            while self.call("GET", &format!("/api/v1/sessions/{session}/me"), None).await["connected"] != true {
+            // A fresh device is connected before it is ready: until then its phone's history has what people write.
+            loop {
+                let me = self.call("GET", &format!("/api/v1/sessions/{session}/me"), None).await;
+                if me["connected"] == true && me["status"] == "working" {
+                    return;
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
@@ -175,7 +185,7 @@ impl World {
     /// Uploads a form to a path; as the platform's own or with the organization's key.
     pub(super) async fn upload(&self, as_platform: bool, path: &str, parts: &[(&str, &[u8])]) -> (u16, Value) {
         let (kind, body) = form(parts);
-        let key = if as_platform { self.platform() } else { KEY.to_owned() };
+        let key = if as_platform { self.platform(Some("org_default")) } else { KEY.to_owned() };
         let call = self.http.post(format!("http://127.0.0.1:{}{path}", self.ports[0])).bearer_auth(key);
         let answer = call.header("content-type", kind).body(body).send().await.unwrap_or_else(|e| panic!("{e} {}", self.log()));
         let status = answer.status().as_u16();

@@ -6,6 +6,7 @@ mod chats;
 mod check;
 mod directory;
 mod documents;
+mod inbound;
 mod sending;
 
 use std::collections::{BTreeMap, BTreeSet};

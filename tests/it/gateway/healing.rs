@@ -135,8 +135,20 @@ async fn a_ban_ends_some_day(home: Home) {
     let detail = &banned["statusDetail"];
     let lasts = detail["until"].as_i64().unwrap() - detail["since"].as_i64().unwrap();
     assert!((2000..=4000).contains(&lasts), "{banned}");
+    // Who wants to send is told what holds and until when, and so is everybody who listens.
+    let text = json!({"type": "text", "to": BUDI, "text": "hello?"});
+    let (status, error) = gateway.call_as(Some(KEY), "POST", &format!("/api/v1/sessions/{id}/messages"), Some(text)).await;
+    let told = &error["error"];
+    assert_eq!((status, &told["code"], &told["details"]["reason"]), (409, &json!("session_not_connected"), &json!("banned")));
+    assert_eq!(told["details"]["until"], detail["until"], "{error}");
     // When the time is over it comes back by itself.
     until_state(&gateway, &id, "working", "connected").await;
+    let path = "/api/v1/events?events=account.restricted";
+    let told = gateway.until(path, "the ban and its end", |page| page["data"].as_array().unwrap().len() == 2).await;
+    let [began, ended] = [0, 1].map(|at| told["data"][at]["payload"].clone());
+    assert_eq!((&began["restricted"], &began["kind"], &began["code"]), (&json!(true), &json!("banned"), &json!("101")));
+    assert_eq!(began["until"], detail["until"]);
+    assert_eq!((&ended["restricted"], &ended["kind"]), (&json!(false), &json!("banned")));
     gateway.stop().await;
 }
 

@@ -26,6 +26,8 @@ const BUDI: &str = "6281200000002";
 /// A gateway with a session of the shop's number, and Budi's linked client.
 struct Story {
     gateway: Gateway,
+    /// Where its files are, as long as the story lasts.
+    _home: Home,
     session: String,
     budi: Peer,
 }
@@ -35,7 +37,8 @@ impl Story {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut settings = vec![("WAGW_SANDBOX_LISTEN", format!("127.0.0.1:{port}"))];
         settings.extend(more.iter().cloned());
-        let gateway = Home::new(Engine::Sqlite).await.start_with(&settings, Ambient::system()).await;
+        let home = Home::new(Engine::Sqlite).await;
+        let gateway = home.start_with(&settings, Ambient::system()).await;
         let session = gateway.paired(SHOP).await;
         gateway.phone(BUDI).await;
         let sandbox = gateway.running.sandbox.clone().unwrap();
@@ -44,7 +47,7 @@ impl Story {
         let code = budi.qr().await;
         sandbox.scan_qr(BUDI, &code).await.unwrap();
         budi.wait("connected", |event| matches!(event, Event::Connected(_)).then_some(())).await;
-        Self { gateway, session, budi }
+        Self { gateway, _home: home, session, budi }
     }
 
     fn sandbox(&self) -> &Sandbox {

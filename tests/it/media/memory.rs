@@ -1,6 +1,6 @@
 //! A hundred megabytes through a gateway that is a process of its own: how much memory that takes.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -8,6 +8,9 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
+use whatsapp_gateway::domain::clock::Ambient;
+use whatsapp_gateway::sandbox::{Sandbox, SandboxConfig};
 
 use crate::gateway::{KEY, PATIENCE};
 
@@ -16,6 +19,9 @@ const FILE: u64 = 100 << 20;
 const BOUND: u64 = 40 << 20;
 
 const PIECE: usize = 64 << 10;
+
+const SHOP: &str = "6281200000001";
+const BUDI: &str = "6281200000002";
 
 /// A gateway with its own memory.
 struct Gateway {
@@ -26,15 +32,17 @@ struct Gateway {
 }
 
 impl Gateway {
-    async fn start() -> Self {
+    /// A gateway whose sessions connect to this sandbox, which has its memory elsewhere.
+    async fn start(address: SocketAddr, sandbox: &Sandbox) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (port, sandbox) = (port(), port());
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let key = sandbox.static_public_key().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         let child = Command::new(env!("CARGO_BIN_EXE_whatsapp-gateway"))
-            .args(["serve", "--sandbox"])
+            .arg("serve")
             .env_clear()
             .env("WAGW_LISTEN", format!("127.0.0.1:{port}"))
-            .env("WAGW_SANDBOX_LISTEN", format!("127.0.0.1:{sandbox}"))
+            .env("WAGW_SANDBOX_URL", format!("ws://{address}/ws/chat"))
+            .env("WAGW_SANDBOX_KEY", key)
             .env("WAGW_DATA_DIR", folder.path())
             .env("WAGW_BOOTSTRAP_API_KEY", KEY)
             .env("WAGW_GATEWAY_ID", "gw-memory")
@@ -52,6 +60,28 @@ impl Gateway {
         };
         tokio::time::timeout(PATIENCE, ready).await.expect("the gateway starts");
         it
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        let call = self.http.request(method.parse().unwrap(), format!("{}{path}", self.base)).bearer_auth(KEY);
+        let call = if let Some(body) = body { call.json(&body) } else { call };
+        let answer = call.send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{method} {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    async fn until(&self, path: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let wait = async {
+            loop {
+                let shown = self.call("GET", path, None).await;
+                if fits(&shown) {
+                    return shown;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE * 4, wait).await.unwrap_or_else(|_| panic!("{path} never shows {what}"))
     }
 
     /// What it has in memory now, and the most it ever had, in bytes.
@@ -76,12 +106,25 @@ fn piece(at: u64) -> Bytes {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_megabytes_need_little_memory() {
-    let gateway = Gateway::start().await;
-    let session: Value = {
-        let call = gateway.http.post(format!("{}/api/v1/sessions", gateway.base)).bearer_auth(KEY).json(&json!({}));
-        call.send().await.unwrap().json().await.unwrap()
-    };
-    let path = format!("{}/api/v1/sessions/{}/media", gateway.base, session["id"].as_str().unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let sandbox = Sandbox::open(SandboxConfig::default(), Ambient::system()).await.unwrap();
+    let (serving, end) = (sandbox.clone(), CancellationToken::new());
+    let _end = end.clone().drop_guard();
+    tokio::spawn(async move { serving.serve(listener, end).await });
+    for number in [SHOP, BUDI] {
+        sandbox.create_phone(number, number, true).await.unwrap();
+    }
+    let gateway = Gateway::start(address, &sandbox).await;
+    let session = gateway.call("POST", "/api/v1/sessions", Some(json!({"start": true, "presenceTyping": false}))).await;
+    let session = format!("/api/v1/sessions/{}", session["id"].as_str().unwrap());
+    let qr = gateway.call("GET", &format!("{session}/qr?wait=30"), None).await;
+    sandbox.scan_qr(SHOP, qr["code"].as_str().unwrap()).await.unwrap();
+    gateway.until(&session, "a connection", |it| it["status"] == "working").await;
+    // What sending takes by itself is no part of what a file takes.
+    let text = json!({"type": "text", "to": BUDI, "text": "a file follows"});
+    gateway.call("POST", &format!("{session}/messages"), Some(text)).await;
+    let path = format!("{}{session}/media", gateway.base);
     let before = gateway.memory("VmRSS");
 
     let pieces = FILE / PIECE as u64;
@@ -101,10 +144,24 @@ async fn a_hundred_megabytes_need_little_memory() {
     }
     let hash = hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     assert_eq!((length, &json!(hash)), (FILE, &file["sha256"]));
+    let down = gateway.memory("VmHWM");
+
+    // And on to WhatsApp, encrypted.
+    let document = json!({"type": "document", "to": BUDI, "media": {"id": file["id"], "filename": "large.bin"}});
+    let sent = gateway.call("POST", &format!("{session}/messages?async=true"), Some(document)).await;
+    let sent = format!("{session}/messages/{}", sent["outboxId"].as_str().unwrap());
+    let message = gateway.until(&sent, "its end", |it| it["delivery"]["settledAt"].is_i64()).await;
+    assert_eq!((&message["delivery"]["state"], &message["media"]["size"]), (&json!("sent"), &json!(FILE)), "{message}");
+    let rows = sandbox.list_messages(BUDI, None).await.unwrap();
+    let shown = rows.iter().find(|row| row.id == message["waMessageId"].as_str().unwrap()).and_then(|row| row.media.clone());
+    assert_eq!(json!(shown.unwrap().sha256), file["sha256"], "the phone has been told of the same file");
     let most = gateway.memory("VmHWM");
     #[expect(clippy::print_stdout, reason = "the figures are what this test is run for")]
     {
-        println!("memory: {} MiB before, at most {} MiB while it came, {} MiB in all", before >> 20, up >> 20, most >> 20);
+        let [before, up, down, most] = [before, up, down, most].map(|bytes| bytes >> 20);
+        println!(
+            "memory: {before} MiB before, at most {up} MiB while it came, {down} while it was read, {most} when it was sent"
+        );
     }
     assert!(most - before < BOUND, "{} MiB more than before", (most - before) >> 20);
 }

@@ -1,10 +1,13 @@
 //! Sending: every kind, what is done to messages, the outbox with its budgets and restrictions, and that everything arrives once.
 
 mod bench;
+mod cli;
+mod doors;
 mod kinds;
 mod once;
 mod operations;
 mod outbox;
+mod wrong;
 
 use serde_json::{Value, json};
 

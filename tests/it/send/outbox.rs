@@ -81,22 +81,29 @@ async fn what_is_queued_can_be_taken_back(home: Home) {
     shop.gateway.stop().await;
 }
 
-/// 20 a minute and 30 an hour, under 50 callers at once, with a restart between, by a clock that stands still.
+/// How many messages 50 callers get accepted, each wanting to send `each`, one after the other. Each takes a millisecond of the clock:
+/// who comes later goes later.
+async fn rush(shop: &Shop, ambient: &Ambient, each: usize) -> usize {
+    let caller = async |n: usize| {
+        let (mut accepted, to) = (0, [BUDI, DEWI][n % 2]);
+        for at in 0..each {
+            ambient.advance(Duration::from_millis(1));
+            let (status, answer) = shop.send(text(to, &format!("{n}/{at}")), "").await;
+            assert!(matches!(status, 200 | 429), "{answer}");
+            assert!(status == 200 || answer["error"]["details"]["retryAfterSeconds"].as_i64() > Some(0), "{answer}");
+            accepted += usize::from(status == 200);
+        }
+        accepted
+    };
+    futures_util::future::join_all((0..50).map(caller)).await.into_iter().sum()
+}
+
+/// 20 a minute and 600 an hour, under 50 callers at once, across restarts, by a clock of its own.
 async fn budgets_hold_exactly(home: Home) {
     let ambient = Ambient::held(Time::from_secs(1_800_000_000));
     let mut shop = Shop::open(home.start_with(&[], ambient.clone()).await).await;
-    let (status, _) =
-        shop.gateway.call_as(Some(KEY), "PATCH", &shop.path, Some(json!({"ratePerMin": 20, "ratePerHour": 30}))).await;
-    assert_eq!(status, 200);
-    let rush = async |shop: &Shop| {
-        let calls = (0..50).map(|n| shop.send(text(if n % 2 == 0 { BUDI } else { DEWI }, &format!("{n}")), ""));
-        let answers = futures_util::future::join_all(calls).await;
-        for (status, answer) in &answers {
-            assert!(matches!(status, 200 | 429), "{answer}");
-            assert!(*status == 200 || answer["error"]["details"]["retryAfterSeconds"].as_i64() > Some(0), "{answer}");
-        }
-        answers.iter().filter(|(status, _)| *status == 200).count()
-    };
+    let session = shop.gateway.get(&shop.path).await;
+    assert_eq!((&session["ratePerMin"], &session["ratePerHour"]), (&json!(20), &json!(600)), "the defaults");
     let again = async |shop: Shop, later: u64| {
         let path = shop.path.clone();
         shop.gateway.stop().await;
@@ -105,17 +112,24 @@ async fn budgets_hold_exactly(home: Home) {
         gateway.until(&path, "working", |s| s["status"] == "working").await;
         Shop { gateway, path }
     };
-    assert_eq!(rush(&shop).await, 20, "a minute's budget");
+    assert_eq!(rush(&shop, &ambient, 1).await, 20, "a minute's budget");
     shop = again(shop, 0).await;
-    assert_eq!(rush(&shop).await, 0, "a restart gives nothing back");
+    assert_eq!(rush(&shop, &ambient, 1).await, 0, "a restart gives nothing back");
     shop = again(shop, 61).await;
-    assert_eq!(rush(&shop).await, 10, "what is left of the hour");
+    assert_eq!(rush(&shop, &ambient, 1).await, 20, "the next minute's");
+    let (status, _) = shop.gateway.call_as(Some(KEY), "PATCH", &shop.path, Some(json!({"ratePerMin": 10_000}))).await;
+    assert_eq!(status, 200);
+    assert_eq!(rush(&shop, &ambient, 14).await, 560, "what is left of the hour's");
+    shop = again(shop, 0).await;
+    assert_eq!(rush(&shop, &ambient, 1).await, 0, "a restart gives nothing back");
     // What may wait takes its place when there is one.
     let (_, waiting) = shop.send(text(BUDI, "patient"), "?async=true").await;
     let queued = shop.message(&waiting["outboxId"]).await;
     assert_eq!(queued["delivery"]["state"], "queued", "{queued}");
-    shop = again(shop, 3600).await;
+    // An hour after the first twenty there are as many places, and no more: one is the patient's.
+    shop = again(shop, 3600 - 61).await;
     settled(&shop, &waiting["outboxId"], "sent").await;
+    assert_eq!(rush(&shop, &ambient, 1).await, 19, "the places of the first twenty");
     shop.gateway.stop().await;
 }
 

@@ -1,5 +1,7 @@
 //! Groups: members come, go, rise and fall, each once, whichever address WhatsApp names them by.
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use whatsapp_gateway::domain::clock::Time;
 use whatsapp_gateway::domain::group::{GroupFacts, MemberAction, MemberFacts, Role};
 use whatsapp_gateway::domain::identity::{Names, Seen, Source};
@@ -11,6 +13,7 @@ use super::{later, on_both_engines, stored_session};
 on_both_engines!(
     snapshots_make_a_history,
     one_person_is_one_member,
+    every_order_is_one_member,
     news_keeps_it_current,
     a_short_answer_forgets_nothing,
     a_group_that_was_left,
@@ -95,6 +98,56 @@ async fn one_person_is_one_member(db: Db) {
     record(&db, &session, &facts(apart), later(3)).await;
     news(&db, &session, MemberAction::Join, &[who(&[PHONE])], later(4)).await;
     assert_eq!(db.members(group, true, 0, 10).await.unwrap().len(), 1);
+}
+
+/// How a person is named, and by what: a list of the group's members, or news of one.
+#[derive(Clone, Copy, Debug)]
+struct Sight {
+    addresses: u8,
+    listed: bool,
+}
+
+fn sight() -> impl Strategy<Value = Sight> {
+    (0..3u8, any::<bool>()).prop_map(|(addresses, listed)| Sight { addresses, listed })
+}
+
+async fn every_order_is_one_member(db: Db) {
+    let handle = tokio::runtime::Handle::current();
+    let number = std::cell::Cell::new(0);
+    tokio::task::block_in_place(|| {
+        let config = Config { cases: 32, failure_persistence: None, ..Config::default() };
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let outcome = TestRunner::new_with_rng(config, rng).run(&proptest::collection::vec(sight(), 0..8), |sights| {
+            number.set(number.get() + 1);
+            handle.block_on(seen_as(&db, &format!("s-{}", number.get()), &sights));
+            Ok(())
+        });
+        outcome.unwrap();
+    });
+}
+
+/// One person in a group, seen under its addresses in this order and at the end under both.
+async fn seen_as(db: &Db, id: &str, sights: &[Sight]) {
+    const ADDRESSES: [&[&str]; 3] = [&["1@lid"], &["6281234567890@s.whatsapp.net"], &["1@lid", "6281234567890@s.whatsapp.net"]];
+    let session = stored_session(db, id, "org-a").await.id;
+    let founder = || member(&["7@lid"], Role::Superadmin);
+    let group = record(db, &session, &facts(vec![founder()]), later(1)).await;
+    let last = Sight { addresses: 2, listed: false };
+    for (at, Sight { addresses, listed }) in sights.iter().copied().chain([last]).enumerate() {
+        let (at, addresses) = (later(2 + u64::try_from(at).unwrap()), ADDRESSES[usize::from(addresses)]);
+        match listed {
+            true => {
+                record(db, &session, &facts(vec![founder(), member(addresses, Role::Member)]), at).await;
+            }
+            false => assert!(news(db, &session, MemberAction::Join, &[who(addresses)], at).await),
+        }
+    }
+    let members = db.members(group, true, 0, 10).await.unwrap();
+    let people: Vec<String> = members.iter().map(|one| one.person.address()).collect();
+    assert_eq!(people.len(), 2, "{sights:?}: {people:?}");
+    assert!(people.contains(&ADDRESSES[1][0].to_owned()), "{sights:?}: {people:?}");
+    assert_eq!(members.iter().filter(|one| one.left_at.is_some()).count(), 0, "{sights:?}");
+    assert_eq!(db.group(&session, GROUP).await.unwrap().unwrap().participant_count, 2, "{sights:?}");
 }
 
 async fn news_keeps_it_current(db: Db) {

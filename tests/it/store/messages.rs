@@ -17,6 +17,7 @@ on_both_engines!(
     news_only_moves_forward,
     news_of_many_messages,
     budgets_count_what_was_sent_from_here,
+    the_past_is_news_once,
 );
 
 pub(super) fn incoming(id: &str, session: &Session) -> Message {
@@ -53,6 +54,24 @@ async fn store(db: &Db, message: &Message) -> bool {
     let new = tx.insert_message(message).await.unwrap();
     tx.commit().await.unwrap();
     new
+}
+
+/// What the past has brought without telling it is told when it comes live, once; and what was told is not told by the past.
+async fn the_past_is_news_once(db: Db) {
+    let session = stored_session(&db, "S1", "a").await;
+    let mut tx = db.begin().await.unwrap();
+    let past = [incoming("M1", &session), incoming("M2", &session)];
+    assert_eq!(tx.insert_past(&past).await.unwrap(), ["M1", "M2"]);
+    let live = Message { id: "L1".into(), wa_message_id: past[0].wa_message_id.clone(), ..incoming("L1", &session) };
+    for told in [Some("M1".to_owned()), None] {
+        assert!(!tx.insert_message(&live).await.unwrap());
+        assert_eq!(tx.tell_past(&live).await.unwrap(), told);
+    }
+    let fresh = incoming("M3", &session);
+    assert!(tx.insert_message(&fresh).await.unwrap());
+    assert_eq!(tx.insert_past(&[Message { id: "P3".into(), ..fresh.clone() }]).await.unwrap(), [""; 0]);
+    assert_eq!(tx.tell_past(&fresh).await.unwrap(), None);
+    tx.commit().await.unwrap();
 }
 
 async fn advance(db: &Db, session: &Session, ids: &[&str], status: MessageStatus, error: Option<&str>) -> Vec<Message> {

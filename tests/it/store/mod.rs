@@ -1,5 +1,6 @@
 //! What the database must do, whichever engine it is: each expectation is a function of an open database, run on both.
 
+mod bench;
 mod chats;
 mod devices;
 mod events;

@@ -1,0 +1,72 @@
+//! What the library leaves out. When a change of the app state is told while an earlier one is being fetched, it takes both for the same,
+//! though the answer that is under way may know only the earlier one; the later one is then seen with whatever changes next. So whenever
+//! a change has come, its collection is asked for once more, a moment later: in the end nothing is missing.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use wacore::appstate::patch_decode::WAPatchName;
+use wacore::types::events::{Event, EventHandler, EventInterest, EventKind, Subscription};
+use whatsapp_rust::client::Client;
+use whatsapp_rust::sync_task::MajorSyncTask;
+
+/// How much later: what changes together has come by then, and is asked for together.
+const LATER: Duration = Duration::from_secs(1);
+
+struct Resync {
+    client: Weak<Client>,
+    /// The collections that are asked for soon.
+    due: Arc<Mutex<HashSet<WAPatchName>>>,
+}
+
+/// Watches over a client for as long as the subscription lives.
+pub(super) fn watch(client: &Arc<Client>) -> Subscription {
+    let kinds = [
+        EventKind::LabelEditUpdate,
+        EventKind::LabelAssociationUpdate,
+        EventKind::PinUpdate,
+        EventKind::ArchiveUpdate,
+        EventKind::MarkChatAsReadUpdate,
+        EventKind::MuteUpdate,
+        EventKind::StarUpdate,
+        EventKind::DeleteChatUpdate,
+        EventKind::ClearChatUpdate,
+        EventKind::DeleteMessageForMeUpdate,
+        EventKind::ContactUpdate,
+    ];
+    client.subscribe(EventInterest::of(&kinds), Arc::new(Resync { client: Arc::downgrade(client), due: Arc::default() }))
+}
+
+/// Where a change stands.
+fn collection(event: &Event) -> Option<WAPatchName> {
+    Some(match event {
+        Event::LabelEditUpdate(_) | Event::LabelAssociationUpdate(_) => WAPatchName::Regular,
+        Event::PinUpdate(_) | Event::ArchiveUpdate(_) | Event::MarkChatAsReadUpdate(_) => WAPatchName::RegularLow,
+        Event::MuteUpdate(_)
+        | Event::StarUpdate(_)
+        | Event::DeleteChatUpdate(_)
+        | Event::ClearChatUpdate(_)
+        | Event::DeleteMessageForMeUpdate(_) => WAPatchName::RegularHigh,
+        Event::ContactUpdate(_) => WAPatchName::CriticalUnblockLow,
+        _ => return None,
+    })
+}
+
+impl EventHandler for Resync {
+    fn handle_event(&self, event: Arc<Event>) {
+        let Some(name) = collection(&event) else { return };
+        if !self.due.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
+            return;
+        }
+        let (client, due) = (self.client.clone(), self.due.clone());
+        // It ends by itself: after a moment, with one question, or with its client.
+        tokio::spawn(async move {
+            tokio::time::sleep(LATER).await;
+            due.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+            if let Some(client) = client.upgrade() {
+                Box::pin(client.process_sync_task(MajorSyncTask::AppStateSync { name, full_sync: false })).await;
+            }
+        });
+    }
+}
