@@ -48,7 +48,7 @@ pub(super) enum Key {
     Bundle(String, u16),
     /// A one-time prekey that a device published: number, device, id.
     Offered(String, u16, u32),
-    /// A stanza in a device's queue.
+    /// A stanza in a device's queue, or in that of a phone (device 0) that is switched off.
     Queued(String, u16, u64),
     /// The private half of a phone's one-time prekey.
     OneTime(String, u32),
@@ -223,6 +223,7 @@ impl World {
         let Some(account) = self.accounts.get(number) else { return Vec::new() };
         let mut keys = Vec::new();
         keys.push(Key::Account(number.to_owned()));
+        keys.extend(account.inbox.iter().map(|(place, _)| Key::Queued(number.to_owned(), 0, place)));
         keys.extend(account.prekeys.keys().map(|id| Key::OneTime(number.to_owned(), *id)));
         keys.extend(account.sessions.keys().map(|address| Key::Session(number.to_owned(), address.clone())));
         keys.extend(account.app_state.keys().map(|name| Key::AppState(number.to_owned(), name.clone())));
@@ -251,6 +252,9 @@ impl World {
             Key::Offered(number, id, key) => {
                 let bundle = device(number, id).and_then(|device| device.bundle.as_ref());
                 bundle.and_then(|bundle| bundle.one_time.get(key)).map(serde_json::to_value)
+            }
+            Key::Queued(number, 0, place) => {
+                account(number).and_then(|account| account.inbox.get(*place)).map(serde_json::to_value)
             }
             Key::Queued(number, id, place) => {
                 device(number, id).and_then(|device| device.queue.get(*place)).map(serde_json::to_value)
@@ -316,8 +320,8 @@ impl World {
             }
             Key::Queued(number, id, place) => {
                 let queued: Queued = serde_json::from_value(value)?;
-                if let Some(device) = self.device_mut(&Place { number: number.clone(), device: *id }) {
-                    device.queue.restore(*place, queued);
+                if let Some(queue) = self.queue_mut(&Place { number: number.clone(), device: *id }) {
+                    queue.restore(*place, queued);
                 }
             }
             Key::OneTime(number, id) => {

@@ -176,6 +176,8 @@ pub struct Phone {
     pub last_seen: Option<Time>,
     /// The numbers that it has blocked.
     pub blocked: Vec<String>,
+    /// Whether the phone is switched on.
+    pub switched_on: bool,
     /// Who may see and do what, where it is not everybody.
     pub privacy: BTreeMap<String, String>,
     /// What it says about itself as a business.
@@ -410,6 +412,7 @@ impl World {
             online: self.is_there(account),
             last_seen: i64::try_from(account.last_seen).ok().filter(|at| *at > 0).map(Time::from_secs),
             blocked: account.blocked.iter().cloned().collect(),
+            switched_on: !account.off,
             privacy: account.privacy.clone(),
             business: account.business.clone(),
             devices: devices.collect(),

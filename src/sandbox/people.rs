@@ -35,6 +35,8 @@ pub struct PhoneChange {
     pub seed: Option<i64>,
     /// Whether its owner is there. One that was said to be away receives in silence.
     pub online: Option<bool>,
+    /// Whether the phone is switched on. Off, it gets nothing, answers nothing, and cannot be used; what is for it waits.
+    pub switched_on: Option<bool>,
     /// Who may see and do what (`last`, `online`, `profile`, `status`, `readreceipts`, `groupadd`, `calladd`, `messages`): `all`,
     /// `contacts`, `none`, …
     pub privacy: BTreeMap<String, String>,
@@ -125,6 +127,9 @@ impl Sandbox {
             }
             if let Some(here) = change.online {
                 world.phone_comes(&number, here);
+            }
+            if let Some(on) = change.switched_on {
+                world.phone_switches(&number, on);
             }
             world.phone(&number)
         })

@@ -135,6 +135,7 @@ impl From<Phone> for proto::Phone {
             last_seen_at: phone.last_seen.map(timestamp),
             blocked: phone.blocked,
             privacy: phone.privacy.into_iter().collect(),
+            switched_on: phone.switched_on,
             business: phone.business.map(Into::into),
         }
     }

@@ -21,11 +21,19 @@ const RING: Duration = Duration::from_secs(45);
 #[tonic::async_trait]
 impl PersonService for Control {
     async fn update_phone(&self, request: Request<proto::UpdatePhoneRequest>) -> Answer<proto::Phone> {
-        let proto::UpdatePhoneRequest { phone_number, push_name, about, auto_read, online, echo, chatty, seed, privacy } =
-            request.into_inner();
-        let privacy = privacy.into_iter().collect();
-        let change = PhoneChange { push_name, about, auto_read, echo, chatty, seed, online, privacy };
-        phone(self.sandbox.update_phone(&phone_number, change).await)
+        let asked = request.into_inner();
+        let change = PhoneChange {
+            push_name: asked.push_name,
+            about: asked.about,
+            auto_read: asked.auto_read,
+            echo: asked.echo,
+            chatty: asked.chatty,
+            seed: asked.seed,
+            online: asked.online,
+            switched_on: asked.switched_on,
+            privacy: asked.privacy.into_iter().collect(),
+        };
+        phone(self.sandbox.update_phone(&asked.phone_number, change).await)
     }
 
     async fn set_phone_picture(&self, request: Request<proto::SetPhonePictureRequest>) -> Answer<proto::Phone> {

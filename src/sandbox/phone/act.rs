@@ -21,6 +21,7 @@ impl World {
         ids: &[String],
         played: bool,
     ) -> Result<Vec<PhoneMessage>> {
+        self.in_hand(number)?;
         let name = chat.name();
         let now = self.ambient.now();
         let chosen = |row: &PhoneMessage| {
@@ -62,7 +63,7 @@ impl World {
 
     /// The phone's owner types, records, or stops doing so. Nobody is told who is not there.
     pub(in crate::sandbox) fn phone_types(&mut self, number: &str, chat: &Chat, state: Typing) -> Result<()> {
-        self.known(number)?;
+        self.in_hand(number)?;
         let to = self.chat_jid(number, chat)?;
         let content = match state {
             Typing::Composing => el("composing").build(),
@@ -71,6 +72,18 @@ impl World {
         };
         self.relay_chatstate(&Place { number: number.to_owned(), device: 0 }, &to, &content);
         Ok(())
+    }
+
+    /// The phone is switched on or off. Off, it gets nothing, answers nothing and does nothing; what is for it waits, as for any device.
+    pub(in crate::sandbox) fn phone_switches(&mut self, number: &str, on: bool) {
+        let Some(account) = self.accounts.get_mut(number).filter(|account| account.off == on) else { return };
+        account.off = !on;
+        self.touch_account(number);
+        if on {
+            self.drain_phone(number);
+        } else {
+            self.phone_comes(number, false);
+        }
     }
 
     /// The phone's owner comes or goes.

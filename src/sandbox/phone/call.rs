@@ -50,7 +50,7 @@ pub struct Call {
 impl World {
     /// The phone calls somebody: all the person's devices ring.
     pub(in crate::sandbox) fn phone_calls(&mut self, number: &str, peer: &str, video: bool) -> Result<Call> {
-        self.known(number)?;
+        self.in_hand(number)?;
         if number == peer {
             return Err(Error::field("to", "a phone cannot call itself"));
         }

@@ -59,6 +59,9 @@ impl World {
     /// A linked device could not get a file: the phone puts it up again and says where. A receipt of the history's own kind asks for
     /// a piece of the history.
     pub(in crate::sandbox) fn phone_is_asked_for_media(&mut self, device: &Place, receipt: &Node) {
+        if self.in_hand(&device.number).is_err() {
+            return;
+        }
         let id = attr(receipt, "id");
         let Some(asked) = receipt.get_optional_child("rmr") else {
             self.phone_resends_piece(device, &id);

@@ -32,7 +32,7 @@ impl World {
 
     /// The phone sends something. Gives the row that it shows, or that it changed.
     pub(in crate::sandbox) fn phone_sends(&mut self, number: &str, to: &Chat, content: &wa::Message) -> Result<PhoneMessage> {
-        self.known(number)?;
+        self.in_hand(number)?;
         let chat = self.chat_jid(number, to)?;
         let shown = describe(content).ok_or_else(|| Error::field("content", "nothing that a person could send"))?;
         let id = self.message_id();

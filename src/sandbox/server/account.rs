@@ -146,6 +146,12 @@ pub(in crate::sandbox) struct Account {
     /// Who may see and do what, where it is not everybody.
     #[serde(default)]
     pub(in crate::sandbox) privacy: BTreeMap<String, String>,
+    /// Whether the phone is switched off.
+    #[serde(default)]
+    pub(in crate::sandbox) off: bool,
+    /// What waits for the phone while it is switched off.
+    #[serde(skip)]
+    pub(in crate::sandbox) inbox: Queue,
     /// When (seconds since 1970) it gave each of those whom it trusts a token, by number.
     #[serde(default)]
     pub(in crate::sandbox) trusts: BTreeMap<String, u64>,
@@ -230,6 +236,8 @@ impl Account {
             about: ("Hey there! I am using the sandbox".to_owned(), 1_700_000_000),
             picture: None,
             privacy: BTreeMap::new(),
+            off: false,
+            inbox: Queue::default(),
             trusts: BTreeMap::new(),
             business: None,
             blocked: BTreeSet::new(),
@@ -287,6 +295,15 @@ impl World {
     /// The account of a phone that a caller named.
     pub(in crate::sandbox) fn known(&self, number: &str) -> Result<&Account> {
         self.accounts.get(number).ok_or_else(|| Error::not_found("phone"))
+    }
+
+    /// The same for what somebody does with the phone in hand: it has to be switched on.
+    pub(in crate::sandbox) fn in_hand(&self, number: &str) -> Result<&Account> {
+        let account = self.known(number)?;
+        if account.off {
+            return Err(Error::new(Code::Conflict, "the phone is switched off").reason("phone_off"));
+        }
+        Ok(account)
     }
 
     pub(in crate::sandbox) fn device_mut(&mut self, place: &Place) -> Option<&mut Device> {

@@ -1,6 +1,7 @@
 //! Businesses: their profiles, and the certificate of their name.
 
 use buffa::Message as _;
+use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Node};
 use waproto::whatsapp as wa;
 use waproto::whatsapp::verified_name_certificate::Details;
@@ -64,6 +65,13 @@ pub(super) fn verified_name(account: &Account) -> Option<Node> {
     };
     let certificate = wa::VerifiedNameCertificate { details: Some(details.encode_to_vec()), ..Default::default() };
     Some(el("verified_name").attr("v", "2").bytes(certificate.encode_to_vec()).build())
+}
+
+/// Puts a business's name on its message; a person's stays as it is.
+pub(super) fn vouch(sender: &Account, message: NodeBuilder, parts: &mut Vec<Node>) -> NodeBuilder {
+    let Some(name) = verified_name(sender) else { return message };
+    parts.push(name);
+    message.attr("verified_name", sender.raw_id.to_string()).attr("verified_level", "unknown")
 }
 
 fn shown(jid: &Jid, profile: &BusinessProfile) -> Node {

@@ -6,6 +6,7 @@ use wacore_binary::{Jid, Node};
 
 use super::World;
 use super::account::Place;
+use super::business::vouch;
 use super::group::Group;
 use super::message::Envelope;
 use crate::sandbox::wire::node::{attr, children, jid};
@@ -97,6 +98,7 @@ impl World {
         let mut parts = encrypted;
         parts.extend(envelope.identity.clone().filter(|_| first));
         parts.extend(envelope.meta.iter().cloned());
+        let message = vouch(sender, message, &mut parts);
         self.deliver(to, message.children(parts).build());
     }
 }

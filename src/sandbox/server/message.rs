@@ -4,6 +4,7 @@ use wacore_binary::{Jid, JidExt as _, Node};
 
 use super::World;
 use super::account::Place;
+use super::business::vouch;
 use crate::sandbox::wire::node::{attr, children, el, jid};
 
 /// One device's encrypted copy.
@@ -120,6 +121,7 @@ impl World {
             let mut children = encrypted;
             children.extend(envelope.identity.clone().filter(|_| first));
             children.extend(envelope.meta.iter().cloned());
+            let message = vouch(sender, message, &mut children);
             self.deliver(&place, message.children(children).build());
         }
     }

@@ -79,7 +79,7 @@ impl World {
 
     /// The phone scans a QR code: begins the link.
     pub(in crate::sandbox) fn scan(&mut self, number: &str, code: &str) -> Result<Outcome> {
-        self.known(number)?;
+        self.in_hand(number)?;
         let scanned = link::parse_qr(code).ok_or_else(|| Error::field("code", "not the text of a pairing QR code"))?;
         let now = self.ambient.now();
         let reference = self.references.get(&scanned.reference).filter(|reference| reference.until > now);

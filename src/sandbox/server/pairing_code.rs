@@ -68,7 +68,7 @@ impl World {
 
     /// The phone's owner begins to type: finds the newest request for the number and counts the attempt.
     pub(in crate::sandbox) fn begin_typing(&mut self, number: &str) -> Result<Typing> {
-        self.known(number)?;
+        self.in_hand(number)?;
         let now = self.ambient.now();
         let newest = self
             .connections

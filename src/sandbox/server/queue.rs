@@ -108,37 +108,67 @@ impl World {
     pub(in crate::sandbox) fn deliver(&mut self, to: &Place, mut node: Node) {
         self.fault_spoils(to, &mut node);
         if to.device == 0 {
-            self.phone_inbox.push_back((to.number.clone(), node));
+            if self.accounts.get(&to.number).is_some_and(|account| account.off) {
+                self.enqueue(to, &node);
+            } else {
+                self.phone_inbox.push_back((to.number.clone(), node));
+            }
             return;
         }
         self.see_delivery(to, &node);
-        let Ok(packed) = pack(&node) else { return warn!("a stanza that cannot be encoded") };
+        self.enqueue(to, &node);
+        let online = self.device_mut(to).and_then(|device| device.online);
+        let live = online.filter(|id| self.connections.get(id).is_some_and(|connection| connection.drain == Drain::Live));
+        if let Some(connection) = live {
+            self.send_delivery(connection, to, node);
+        }
+    }
+
+    /// Puts a stanza into the queue of a device, or of a phone that is switched off.
+    fn enqueue(&mut self, to: &Place, node: &Node) {
+        let Ok(packed) = pack(node) else { return warn!("a stanza that cannot be encoded") };
         let queued = Queued {
             class: node.tag.to_string(),
-            id: attr(&node, "id"),
-            from: attr(&node, "from"),
-            kind: attr(&node, "type"),
+            id: attr(node, "id"),
+            from: attr(node, "from"),
+            kind: attr(node, "type"),
             stanza: Blob(packed),
         };
-        let Some(device) = self.device_mut(to) else { return };
-        let number = device.queue.push(queued);
-        let online = device.online;
-        let mut shed = Vec::new();
-        while let Some(oldest) = device.queue.shed() {
-            device.dropped += 1;
-            shed.push(oldest);
-        }
+        let Some(queue) = self.queue_mut(to) else { return };
+        let number = queue.push(queued);
+        let shed: Vec<u64> = std::iter::from_fn(|| queue.shed()).collect();
         self.touch(Key::Queued(to.number.clone(), to.device, number));
         if !shed.is_empty() {
             warn!(stanzas = shed.len(), "a device's queue is full: the oldest is gone");
-            self.touch_device(to);
+            if let Some(device) = self.device_mut(to) {
+                device.dropped += shed.len() as u64;
+                self.touch_device(to);
+            }
         }
         for oldest in shed {
             self.touch(Key::Queued(to.number.clone(), to.device, oldest));
         }
-        let live = online.filter(|id| self.connections.get(id).is_some_and(|connection| connection.drain == Drain::Live));
-        if let Some(connection) = live {
-            self.send_delivery(connection, to, node);
+    }
+
+    /// The queue of a device or a phone.
+    pub(in crate::sandbox) fn queue_mut(&mut self, place: &Place) -> Option<&mut Queue> {
+        let account = self.accounts.get_mut(&place.number)?;
+        if place.device == 0 {
+            return Some(&mut account.inbox);
+        }
+        account.devices.get_mut(&place.device).map(|device| &mut device.queue)
+    }
+
+    /// A phone was switched on: it gets what has waited for it.
+    pub(in crate::sandbox) fn drain_phone(&mut self, number: &str) {
+        let phone = Place { number: number.to_owned(), device: 0 };
+        let Some(queue) = self.queue_mut(&phone) else { return };
+        for (place, queued) in std::mem::take(queue).waiting {
+            self.touch(Key::Queued(number.to_owned(), 0, place));
+            if let Ok(mut node) = unpack(BytesMut::from(queued.stanza.0.as_slice())) {
+                node.attrs.insert("offline", "1");
+                self.phone_inbox.push_back((number.to_owned(), node));
+            }
         }
     }
 

@@ -198,7 +198,7 @@ mod tests {
             ),
             (
                 "[[phones]]\nnumber = '5511900000003'\n[phones.business]\nname = 'X'\nhours = [{ day = 'mon', between = [9, 8] }]\n",
-                "phones.business: opening hours",
+                "phones.business: profile.hours: opening hours",
             ),
             ("[[channels]]\nname = 'A'\nowner = '55'\n", "line 7: channels.owner"),
             ("[[chats]]\nmessages = []\n", "chats: needs either `between` or `group`"),

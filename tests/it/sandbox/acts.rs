@@ -354,3 +354,48 @@ async fn what_people_did_survives_a_restart() {
     let rows = running.sandbox.list_messages(ALICE, None).await.unwrap();
     assert!(rows.iter().any(|row| row.text == "after the restart"));
 }
+
+/// Nothing is delivered to a phone that is switched off, nothing is answered by it, and nothing is lost.
+#[tokio::test]
+async fn a_phone_that_is_switched_off_gets_everything_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = SandboxConfig { state_file: Some(directory.path().join("sandbox.journal")), ..SandboxConfig::default() };
+    let running = Running::with(config.clone(), Ambient::system()).await;
+    for (number, name) in [(ALICE, "Alice"), (BOB, "Bob")] {
+        running.sandbox.create_phone(number, name, true).await.unwrap();
+    }
+    let alice = running.linked(ALICE).await;
+    let switch = |on| PhoneChange { switched_on: Some(on), ..PhoneChange::default() };
+    assert!(!running.sandbox.update_phone(BOB, switch(false)).await.unwrap().switched_on);
+    let sent = alice.client.send_text(Jid::pn(BOB), "call me back").await.unwrap().message_id;
+    let accepted = alice.wait("accepted", |event| match event {
+        Event::ServerAck(ack) if ack.id == sent => Some(ack.error.clone()),
+        _ => None,
+    });
+    assert_eq!(accepted.await, None);
+    let refused = running.sandbox.send_message(BOB, ALICE, "no battery").await.unwrap_err();
+    assert_eq!(refused.reason, Some("phone_off"));
+    assert!(running.sandbox.list_messages(BOB, None).await.unwrap().is_empty());
+    let own = running.messages(ALICE, "on alice's own phone", row(&sent, |_| true)).await;
+    assert_eq!(own.state, MessageState::Sent, "nobody has it");
+    // It waits, also over a restart.
+    let listener = running.address;
+    let backend = alice.stop().await;
+    running.stop().await;
+    let listener = tokio::net::TcpListener::bind(listener).await.unwrap();
+    let running = Running::on(listener, config, Ambient::system()).await;
+    let alice = Peer::new(running.address, backend, None).await;
+    alice.connected().await;
+    assert!(running.sandbox.update_phone(BOB, switch(true)).await.unwrap().switched_on);
+    running.messages(BOB, "bob has it", row(&sent, |row| row.text == "call me back")).await;
+    alice
+        .wait("bob has read it", |event| match event {
+            Event::Receipt(receipt) => {
+                (receipt.message_ids.contains(&sent) && format!("{:?}", receipt.r#type) == "Read").then_some(())
+            }
+            _ => None,
+        })
+        .await;
+    running.sandbox.send_message(BOB, ALICE, "here I am").await.unwrap();
+    alice.text("here I am").await;
+}

@@ -156,3 +156,36 @@ async fn a_file_that_fails_is_fetched_again() {
         .await;
     assert_eq!(sandbox.list_faults()[0].injected, 1);
 }
+
+/// What is done on one device happens on the others too, in every collection.
+#[tokio::test]
+async fn what_one_device_does_the_other_sees() {
+    let running = Running::with_phones().await;
+    let first = running.linked(ALICE).await;
+    let second = running.linked(ALICE).await;
+    let sent = running.sandbox.send_message(BOB, ALICE, "hello").await.unwrap().id;
+    first.text("hello").await;
+    let bob = Jid::pn(BOB);
+    let actions = first.client.chat_actions();
+    let sees = async |what: &'static str, seen: fn(&Event) -> bool| second.wait(what, |event| seen(event).then_some(())).await;
+    actions.archive_chat(&bob, None).await.unwrap();
+    sees("archived", |event| matches!(event, Event::ArchiveUpdate(it) if it.action.archived == Some(true))).await;
+    actions.unarchive_chat(&bob, None).await.unwrap();
+    sees("unarchived", |event| matches!(event, Event::ArchiveUpdate(it) if it.action.archived == Some(false))).await;
+    actions.star_message(&bob, None, &sent, false).await.unwrap();
+    sees("starred", |event| matches!(event, Event::StarUpdate(it) if it.action.starred == Some(true))).await;
+    actions.mark_chat_as_read(&bob, false, None).await.unwrap();
+    sees("unread", |event| matches!(event, Event::MarkChatAsReadUpdate(it) if it.action.read == Some(false))).await;
+    actions.save_contact(&bob, Some("Bob the Baker".into()), Some("Bob".into()), true).await.unwrap();
+    sees("named", |event| matches!(event, Event::ContactUpdate(it) if it.action.first_name.as_deref() == Some("Bob"))).await;
+    actions.delete_message_for_me(&bob, None, &sent, false, false, None).await.unwrap();
+    sees("a message less", |event| matches!(event, Event::DeleteMessageForMeUpdate(_))).await;
+    actions.clear_chat(&bob, true, true, None).await.unwrap();
+    sees("emptied", |event| matches!(event, Event::ClearChatUpdate(_))).await;
+    actions.delete_chat(&bob, true, None).await.unwrap();
+    sees("gone", |event| matches!(event, Event::DeleteChatUpdate(_))).await;
+    first.client.labels().create_label("7", "Paid", 3).await.unwrap();
+    sees("a label", |event| matches!(event, Event::LabelEditUpdate(_))).await;
+    first.client.labels().add_chat_label("7", &bob).await.unwrap();
+    sees("labelled", |event| matches!(event, Event::LabelAssociationUpdate(_))).await;
+}

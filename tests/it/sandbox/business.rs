@@ -59,6 +59,18 @@ async fn a_business_says_who_it_is() {
     let seen = known().await;
     assert!(seen.is_business);
     assert_eq!(seen.verified_name.unwrap().name.as_deref(), Some("Bob's Bakery"));
+    // Its messages say so too.
+    running.sandbox.send_message(BOB, ALICE, "from the bakery").await.unwrap();
+    let vouched = alice
+        .wait("the message", |event| match event {
+            Event::Messages(batch) => {
+                let it = batch.iter().find(|it| it.message.conversation.as_deref() == Some("from the bakery"))?;
+                Some(it.info.verified_name.as_ref().and_then(|name| name.name.clone()))
+            }
+            _ => None,
+        })
+        .await;
+    assert_eq!(vouched.as_deref(), Some("Bob's Bakery"));
     // A device that is linked to it is told what it belongs to.
     let device = running.client().await;
     let code = device.qr().await;

@@ -73,12 +73,17 @@ impl Running {
         Peer::new(self.address, Arc::new(InMemoryBackend::new()), Some((self.sandbox.static_public_key(), true))).await
     }
 
-    /// A client that this phone has linked, connected.
+    /// A client that this phone has linked, connected, with all of its app state: while the library fetches that for the first time it
+    /// passes over the news of what changes meanwhile, and would hear of it at its next login only.
     pub(super) async fn linked(&self, number: &str) -> Peer {
         let client = self.client().await;
         let code = client.qr().await;
         self.sandbox.scan_qr(number, &code).await.unwrap();
         client.wait("connected", |event| matches!(event, Event::Connected(_)).then_some(())).await;
+        let version = async || client.backend.get_version("regular_high").await.unwrap().version;
+        eventually("the first app state", || async { (version().await > 0).then_some(()) }).await;
+        // What is left of that has no more to wait for than this.
+        client.client.fetch_privacy_settings().await.unwrap();
         client
     }
 

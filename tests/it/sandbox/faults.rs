@@ -8,7 +8,7 @@
 //! | `device_removed` | `a_removal_that_the_account_knows_nothing_of` |
 //! | `refuse_login` (401, 402, 405), `ignore_login` | `reports::a_login_is_refused_in_three_ways_or_ignored`; `gateway::healing`: `a_refused_login_is_a_lost_pairing`, `a_ban_ends_some_day`, `an_outdated_client_stops`, `an_unanswered_login_is_tried_again` |
 //! | `ignore_iq`, `late_iq`, `refuse_iq` | `answers_come_late_or_not_or_refused` |
-//! | `refuse_message` (463, 479), `refuse_new_chats` | `reports::messages_are_refused_once_or_for_a_while`, `gateway::healing::a_refused_message_has_a_typed_error`, `surprises::an_accepted_send_is_not_a_delivered_message` |
+//! | `refuse_message` (463, 479), `refuse_new_chats` | `reports::messages_are_refused_once_or_until_a_time`, `gateway::healing::a_refused_message_has_a_typed_error`, `surprises::an_accepted_send_is_not_a_delivered_message` |
 //! | `corrupt` | `reports::a_damaged_message_is_asked_for_again_and_comes`, `gateway::healing::a_damaged_message_comes_once_after_a_retry`, `groups::a_damaged_group_message_is_asked_for_again` |
 //! | `duplicate`, `reorder` | `deliveries_come_twice_and_out_of_order`, `gateway::healing::what_is_delivered_twice_is_one_message` |
 //! | `redeliver` | `reports::what_was_acknowledged_comes_again_after_the_next_login` |

@@ -6,7 +6,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_websockets::{MaybeTlsStream, Message, WebSocketStream};
-use wacore_binary::Node;
+use wacore_binary::{Jid, Node};
 use whatsapp_gateway::domain::clock::Ambient;
 use whatsapp_gateway::sandbox::SandboxConfig;
 
@@ -229,8 +229,11 @@ async fn a_client_that_never_reads_is_cut_off() {
     let keys = Keys::generate();
     let device = Raw::link(&running, &keys, BOB).await;
     let mut raw = Raw::log_in(running.address, &keys, BOB, device).await;
-    // The answer carries the id, so each is as large as its question.
-    let question = el("iq").attr("type", "get").attr("xmlns", "w:p").attr("id", "i".repeat(500_000)).build();
+    // A small question with a large answer.
+    running.sandbox.set_picture(BOB, Some(vec![0xff; 500_000])).await.unwrap();
+    let wish = el("picture").attr("type", "image").build();
+    let question = el("iq").attr("type", "get").attr("xmlns", "w:profile:picture").attr("id", "1");
+    let question = question.attr("target", Jid::pn(BOB)).children([wish]).build();
     tokio::time::timeout(PATIENCE, raw.flood(&question)).await.expect("the server closes");
     running.phone(BOB, "cut off", |phone| (!phone.devices[0].online).then_some(())).await;
     undisturbed(&running, &client).await;
