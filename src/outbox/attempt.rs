@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Outbox, Outcome, Parts, check};
+use super::{Outbox, Outcome, Parts, check, lock};
 use crate::domain::clock::Time;
 use crate::domain::event::{Payload, Restriction};
 use crate::domain::jid::Kind;
@@ -149,6 +149,7 @@ impl Outbox {
                 (ending, Some(Outcome::Restricted(until)))
             }
             OVER_LIMIT => {
+                self.too_much(item, now).await;
                 let ending = match item.patient {
                     true => Ending::Again { state: OutboxState::Queued, reason: Some("too_much"), due_at: now.plus(TOO_MUCH) },
                     false => Ending::Failed { reason: "too_much", text },
@@ -180,6 +181,26 @@ impl Outbox {
         tracing::warn!(session = %item.session, until = until.0, "WhatsApp lets the number begin no conversations for a time");
         supervisor.command(&item.session, Command::Restricted(until));
         Ok(())
+    }
+
+    /// Tells that WhatsApp wants fewer messages, once for as long as that is believed to hold.
+    async fn too_much(&self, item: &Item, now: Time) {
+        let until = now.plus(TOO_MUCH);
+        let known = lock(&self.0.limited).insert(item.session.clone(), until);
+        if known.is_some_and(|known| known > now) {
+            return;
+        }
+        let told = Restriction {
+            restricted: true,
+            kind: "rate".to_owned(),
+            code: Some(OVER_LIMIT.to_owned()),
+            message: "WhatsApp wants fewer messages from this number for now".to_owned(),
+            until: Some(until),
+        };
+        let told = self.0.parts.log.record(&item.organization, &item.session, Payload::AccountRestricted(told)).await;
+        if let Err(error) = told {
+            tracing::error!(session = %item.session, %error, cause = ?error.cause(), "a restriction could not be recorded");
+        }
     }
 
     async fn record(&self, item: &Item, ending: &Ending, now: Time) -> Result<()> {

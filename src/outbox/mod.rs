@@ -72,6 +72,8 @@ struct Shared {
     /// Sessions that have something to send now; as many as there are sessions at most.
     rung: Mutex<HashSet<SessionId>>,
     bell: Notify,
+    /// Until when WhatsApp was told to want fewer messages of a session; one entry a session.
+    limited: Mutex<HashMap<SessionId, Time>>,
     /// Sessions with a running lane, and its bell.
     lanes: Mutex<HashMap<SessionId, Arc<lane::Bell>>>,
 }
@@ -119,6 +121,7 @@ impl Outbox {
             waiters: Mutex::default(),
             rung: Mutex::default(),
             bell: Notify::new(),
+            limited: Mutex::default(),
             lanes: Mutex::default(),
         }))
     }

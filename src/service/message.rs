@@ -413,7 +413,9 @@ fn concluded(mut sent: Sent, outcome: Option<Outcome>, now: Time) -> Result<Sent
         Some(Outcome::Restricted(until)) => Err(budget::restricted(until, now).detail("whatsappCode", "463")),
         Some(Outcome::TooMuch(wait)) => {
             let text = "WhatsApp wants fewer messages from this number for now";
-            Err(Error::new(Code::RateLimited, text).reason("whatsapp_rate_limit").retry_after(wait).detail("whatsappCode", "429"))
+            let mut error = Error::new(Code::RateLimited, text).reason("whatsapp_rate_limit").retry_after(wait);
+            error.until = Some(now.plus(wait));
+            Err(error.detail("whatsappCode", "429"))
         }
         None => Err(undecided(&sent.message)),
     }

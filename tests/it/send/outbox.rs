@@ -13,6 +13,7 @@ on_both_engines!(
     what_is_queued_can_be_taken_back,
     budgets_hold_exactly,
     restrictions_pause_first_words,
+    too_many_messages_are_told,
     new_contacts_have_a_budget,
     unanswered_messages_go_again_under_the_same_id,
     what_is_over_is_ended,
@@ -156,6 +157,26 @@ async fn restrictions_pause_first_words(home: Home) {
     settled(&shop, &waiting["outboxId"], "sent").await;
     let events = shop.gateway.events("account.restricted").await;
     assert_eq!((events.len(), &events[0]["payload"]["restricted"]), (1, &json!(true)), "{events:?}");
+    shop.gateway.stop().await;
+}
+
+async fn too_many_messages_are_told(home: Home) {
+    let shop = Shop::open(home.start().await).await;
+    let fault = json!({"kind": "refuse_message", "phoneNumber": SHOP, "code": 429, "count": 2});
+    shop.gateway.post("/sandbox/v1/faults", fault).await;
+    let (status, error) = shop.send(text(BUDI, "too much"), "").await;
+    let details = &error["error"]["details"];
+    assert_eq!((status, &details["reason"]), (429, &json!("whatsapp_rate_limit")), "{error}");
+    assert!(details["until"].as_i64() > Some(Ambient::system().now().0), "{error}");
+    // Who may wait waits, and it is not told twice.
+    let (_, waiting) = shop.send(text(BUDI, "later"), "?async=true").await;
+    let path = format!("{}/messages/{}", shop.path, waiting["outboxId"].as_str().unwrap());
+    let message = shop.gateway.until(&path, "why it waits", |it| it["delivery"]["reason"] == "too_much").await;
+    assert_eq!(message["delivery"]["state"], "queued", "{message}");
+    let events = shop.gateway.events("account.restricted").await;
+    let told = &events[0]["payload"];
+    assert_eq!((events.len(), &told["kind"], &told["code"]), (1, &json!("rate"), &json!("429")), "{events:?}");
+    assert!(told["until"].as_i64() > Some(Ambient::system().now().0), "{told}");
     shop.gateway.stop().await;
 }
 
