@@ -1,8 +1,10 @@
 //! What the library leaves out. When a change of the app state is told while an earlier one is being fetched, it takes both for the same,
 //! though the answer that is under way may know only the earlier one; the later one is then seen with whatever changes next. So whenever
-//! a change has come, its collection is asked for once more, a moment later: in the end nothing is missing.
+//! a change has come, its collection is asked for once more, a moment later: in the end nothing is missing. The same goes for what changes
+//! while a new device fetches everything for the first time.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -14,15 +16,31 @@ use whatsapp_rust::sync_task::MajorSyncTask;
 /// How much later: what changes together has come by then, and is asked for together.
 const LATER: Duration = Duration::from_secs(1);
 
+/// How long after a new device's first connection everything is asked for once more: soon, and when the first time took long.
+const AFTER_PAIRING: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(15)];
+
+/// Everything that an account's devices share.
+const ALL: [WAPatchName; 5] = [
+    WAPatchName::CriticalBlock,
+    WAPatchName::CriticalUnblockLow,
+    WAPatchName::RegularHigh,
+    WAPatchName::RegularLow,
+    WAPatchName::Regular,
+];
+
 struct Resync {
     client: Weak<Client>,
     /// The collections that are asked for soon.
     due: Arc<Mutex<HashSet<WAPatchName>>>,
+    /// It was paired and has not been connected since.
+    new: AtomicBool,
 }
 
 /// Watches over a client for as long as the subscription lives.
 pub(super) fn watch(client: &Arc<Client>) -> Subscription {
     let kinds = [
+        EventKind::PairSuccess,
+        EventKind::Connected,
         EventKind::LabelEditUpdate,
         EventKind::LabelAssociationUpdate,
         EventKind::PinUpdate,
@@ -35,7 +53,10 @@ pub(super) fn watch(client: &Arc<Client>) -> Subscription {
         EventKind::DeleteMessageForMeUpdate,
         EventKind::ContactUpdate,
     ];
-    client.subscribe(EventInterest::of(&kinds), Arc::new(Resync { client: Arc::downgrade(client), due: Arc::default() }))
+    client.subscribe(
+        EventInterest::of(&kinds),
+        Arc::new(Resync { client: Arc::downgrade(client), due: Arc::default(), new: AtomicBool::default() }),
+    )
 }
 
 /// Where a change stands.
@@ -53,8 +74,30 @@ fn collection(event: &Event) -> Option<WAPatchName> {
     })
 }
 
+async fn ask(client: &Weak<Client>, name: WAPatchName) {
+    if let Some(client) = client.upgrade() {
+        Box::pin(client.process_sync_task(MajorSyncTask::AppStateSync { name, full_sync: false })).await;
+    }
+}
+
 impl EventHandler for Resync {
     fn handle_event(&self, event: Arc<Event>) {
+        match *event {
+            Event::PairSuccess(_) => self.new.store(true, Ordering::Release),
+            Event::Connected(_) if self.new.swap(false, Ordering::AcqRel) => {
+                let client = self.client.clone();
+                // Ends by itself, as below.
+                tokio::spawn(async move {
+                    for wait in AFTER_PAIRING {
+                        tokio::time::sleep(wait).await;
+                        for name in ALL {
+                            ask(&client, name).await;
+                        }
+                    }
+                });
+            }
+            _ => {}
+        }
         let Some(name) = collection(&event) else { return };
         if !self.due.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
             return;
@@ -64,9 +107,7 @@ impl EventHandler for Resync {
         tokio::spawn(async move {
             tokio::time::sleep(LATER).await;
             due.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-            if let Some(client) = client.upgrade() {
-                Box::pin(client.process_sync_task(MajorSyncTask::AppStateSync { name, full_sync: false })).await;
-            }
+            ask(&client, name).await;
         });
     }
 }
