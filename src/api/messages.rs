@@ -6,6 +6,7 @@ use super::convert::message::{delivery, outgoing, sent, told};
 use super::principal;
 use super::status::to_status;
 use crate::domain::ids::SessionId;
+use crate::domain::message::MessageStatus;
 use crate::proto::gateway::message_service_server::MessageService;
 use crate::proto::gateway::{GetMessageRequest, Message, SendMessageRequest, SendResult};
 use crate::service::Service;
@@ -32,8 +33,13 @@ impl MessageService for Messages {
         let caller = principal(&request)?;
         let GetMessageRequest { session, mid } = request.get_ref();
         let session = SessionId::new(session);
-        let found = self.0.message_detail(&caller, &session, mid).await.map_err(to_status)?;
+        let mut found = self.0.message_detail(&caller, &session, mid).await.map_err(to_status)?;
         let progress = self.0.message_progress(&caller, &session, &found.message.id).await.map_err(to_status)?;
+        let settled = progress.as_ref().is_some_and(|item| item.state.is_settled());
+        if settled && found.message.status == Some(MessageStatus::Pending) {
+            // Its way has ended between the two looks, and the message says so now.
+            found = self.0.message_detail(&caller, &session, mid).await.map_err(to_status)?;
+        }
         let told = told(&found.message, &found.reactions, &found.votes);
         Ok(Response::new(Message { delivery: progress.map(|item| delivery(&item)), ..told }))
     }
