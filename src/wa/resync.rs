@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use wacore::appstate::patch_decode::WAPatchName;
 use wacore::types::events::{Event, EventHandler, EventInterest, EventKind, Subscription};
 use whatsapp_rust::client::Client;
@@ -34,6 +35,16 @@ struct Resync {
     due: Arc<Mutex<HashSet<WAPatchName>>>,
     /// It was paired and has not been connected since.
     new: AtomicBool,
+    /// What waits or is being asked; it ends with the subscription. One waits for each collection at most, and one for a new device.
+    waiting: Mutex<JoinSet<()>>,
+}
+
+impl Resync {
+    fn spawn(&self, later: impl Future<Output = ()> + Send + 'static) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        while waiting.try_join_next().is_some() {}
+        waiting.spawn(later);
+    }
 }
 
 /// Watches over a client for as long as the subscription lives.
@@ -55,7 +66,12 @@ pub(super) fn watch(client: &Arc<Client>) -> Subscription {
     ];
     client.subscribe(
         EventInterest::of(&kinds),
-        Arc::new(Resync { client: Arc::downgrade(client), due: Arc::default(), new: AtomicBool::default() }),
+        Arc::new(Resync {
+            client: Arc::downgrade(client),
+            due: Arc::default(),
+            waiting: Mutex::default(),
+            new: AtomicBool::default(),
+        }),
     )
 }
 
@@ -86,8 +102,7 @@ impl EventHandler for Resync {
             Event::PairSuccess(_) => self.new.store(true, Ordering::Release),
             Event::Connected(_) if self.new.swap(false, Ordering::AcqRel) => {
                 let client = self.client.clone();
-                // Ends by itself, as below.
-                tokio::spawn(async move {
+                self.spawn(async move {
                     for wait in AFTER_PAIRING {
                         tokio::time::sleep(wait).await;
                         for name in ALL {
@@ -103,8 +118,7 @@ impl EventHandler for Resync {
             return;
         }
         let (client, due) = (self.client.clone(), self.due.clone());
-        // It ends by itself: after a moment, with one question, or with its client.
-        tokio::spawn(async move {
+        self.spawn(async move {
             tokio::time::sleep(LATER).await;
             due.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
             ask(&client, name).await;
