@@ -178,6 +178,15 @@ impl Peer {
         tokio::time::timeout(PATIENCE, search).await.unwrap_or_else(|_| panic!("never: {what}"))
     }
 
+    /// The error in the server's answer to a message, if it refuses it.
+    pub(super) async fn refusal(&self, id: &str) -> Option<String> {
+        let ack = self.wait("the ack", |event| match event {
+            Event::ServerAck(ack) if ack.id == id => Some(ack.error.clone()),
+            _ => None,
+        });
+        ack.await
+    }
+
     /// Whether such an event has come already.
     pub(super) fn saw(&self, accept: impl Fn(&Event) -> bool) -> bool {
         std::iter::from_fn(|| self.events.try_recv().ok()).any(|event| accept(&event))

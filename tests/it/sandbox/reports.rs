@@ -104,15 +104,6 @@ async fn a_login_is_refused_in_three_ways_or_ignored() {
     reported(&running, fault.id, "login");
 }
 
-/// The error of the server's answer to a message, if there is one.
-async fn refusal(device: &Peer, id: &str) -> Option<String> {
-    let ack = device.wait("the ack", |event| match event {
-        Event::ServerAck(ack) if ack.id == id => Some(ack.error.clone()),
-        _ => None,
-    });
-    ack.await
-}
-
 #[tokio::test]
 async fn messages_are_refused_once_or_until_a_time() {
     let running = Running::with(SandboxConfig::default(), Ambient::held(Time(1_800_000_000_000))).await;
@@ -123,7 +114,7 @@ async fn messages_are_refused_once_or_until_a_time() {
         let spec = FaultSpec { code: Some(code), ..once(FaultKind::RefuseMessage) };
         let fault = running.sandbox.create_fault(spec).unwrap();
         let sent = alice.client.send_text(Jid::pn(BOB), "refused").await.unwrap().message_id;
-        assert_eq!(refusal(&alice, &sent).await, Some(code.to_string()));
+        assert_eq!(alice.refusal(&sent).await, Some(code.to_string()));
         reported(&running, fault.id, "message");
     }
     // New chats alone, until a time.
@@ -132,11 +123,11 @@ async fn messages_are_refused_once_or_until_a_time() {
     let spec = FaultSpec { count: None, duration: Some(Duration::from_secs(60)), ..once(FaultKind::RefuseNewChats) };
     let fault = running.sandbox.create_fault(spec).unwrap();
     let sent = alice.client.send_text(Jid::pn(carol), "too early").await.unwrap().message_id;
-    assert_eq!(refusal(&alice, &sent).await.as_deref(), Some("463"));
+    assert_eq!(alice.refusal(&sent).await.as_deref(), Some("463"));
     reported_many(&running, fault.id, "message");
     running.ambient.advance(Duration::from_secs(60));
     let sent = alice.client.send_text(Jid::pn(carol), "now we may").await.unwrap().message_id;
-    assert_eq!(refusal(&alice, &sent).await, None);
+    assert_eq!(alice.refusal(&sent).await, None);
     assert_eq!(running.sandbox.list_faults()[0].injected, 1);
 }
 

@@ -42,15 +42,6 @@ async fn forget_secret(device: &Peer) {
     manager.modify_device(|device| device.nct_salt = None).await;
 }
 
-/// The error with which the server refuses a message, if it does.
-async fn refusal(device: &Peer, id: &str) -> Option<String> {
-    let ack = device.wait("the ack", |event| match event {
-        Event::ServerAck(ack) if ack.id == id => Some(ack.error.clone()),
-        _ => None,
-    });
-    ack.await
-}
-
 #[tokio::test]
 async fn who_was_written_to_has_a_token_on_each_device_and_shows_it() {
     let running = reserved().await;
@@ -68,7 +59,7 @@ async fn who_was_written_to_has_a_token_on_each_device_and_shows_it() {
     forget_secret(&bob).await;
     bob.client.fetch_props().await.unwrap();
     let sent = bob.client.send_text(Jid::pn(ALICE), "here I am").await.unwrap().message_id;
-    assert_eq!(refusal(&bob, &sent).await, None);
+    assert_eq!(bob.refusal(&sent).await, None);
     alice.text("here I am").await;
     // That was not forgotten, and Bob's own token came with it.
     let again = bob.stop().await;
@@ -76,7 +67,7 @@ async fn who_was_written_to_has_a_token_on_each_device_and_shows_it() {
     bob.connected().await;
     bob.client.fetch_props().await.unwrap();
     let sent = bob.client.send_text(Jid::pn(ALICE), "and again").await.unwrap().message_id;
-    assert_eq!(refusal(&bob, &sent).await, None);
+    assert_eq!(bob.refusal(&sent).await, None);
     token(&alice, &of_bob).await;
 }
 
@@ -87,7 +78,7 @@ async fn a_stranger_without_a_token_is_refused() {
     let carol = running.linked(CAROL).await;
     forget_secret(&carol).await;
     let sent = carol.client.send_text(Jid::pn(ALICE), "hello stranger").await.unwrap().message_id;
-    assert_eq!(refusal(&carol, &sent).await.as_deref(), Some("463"));
+    assert_eq!(carol.refusal(&sent).await.as_deref(), Some("463"));
     // Neither does a token that nobody gave her, nor one of another secret.
     let keys = Keys::generate();
     let device = Raw::link(&running, &keys, CAROL).await;
@@ -108,7 +99,7 @@ async fn a_stranger_without_a_token_is_refused() {
     // Who is in the address book is no stranger.
     running.sandbox.save_contact(ALICE, CAROL, "Carol", "").await.unwrap();
     let sent = carol.client.send_text(Jid::pn(ALICE), "hello friend").await.unwrap().message_id;
-    assert_eq!(refusal(&carol, &sent).await, None);
+    assert_eq!(carol.refusal(&sent).await, None);
     alice.text("hello friend").await;
 }
 
@@ -127,7 +118,7 @@ async fn a_first_message_shows_a_token_of_ones_own() {
         // The features are switched on by then, too.
         carol.client.fetch_props().await.unwrap();
         let sent = carol.client.send_text(Jid::pn(ALICE), "we have not met").await.unwrap().message_id;
-        assert_eq!(refusal(&carol, &sent).await, None, "history skipped: {skip}");
+        assert_eq!(carol.refusal(&sent).await, None, "history skipped: {skip}");
         alice.text("we have not met").await;
     }
 }
