@@ -1,7 +1,7 @@
 //! Time, randomness and fresh ids, passed in from the composition root so that tests can hold them still.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::Rng;
@@ -52,17 +52,19 @@ enum Clock {
 #[derive(Clone, Debug)]
 pub struct Ambient {
     clock: Clock,
+    /// The latest id that was made.
+    last: Arc<Mutex<Ulid>>,
 }
 
 impl Ambient {
     /// The machine's own clock. Made once, in the composition root.
     pub fn system() -> Self {
-        Self { clock: Clock::System }
+        Self { clock: Clock::System, last: Arc::default() }
     }
 
     /// A clock that stands at `start` until [`Ambient::advance`] moves it.
     pub fn held(start: Time) -> Self {
-        Self { clock: Clock::Held(Arc::new(AtomicI64::new(start.0))) }
+        Self { clock: Clock::Held(Arc::new(AtomicI64::new(start.0))), last: Arc::default() }
     }
 
     /// Moves a held clock; the system's clock stays as it is.
@@ -98,9 +100,31 @@ impl Ambient {
         rand::SeedableRng::from_rng(&mut rand::rng())
     }
 
-    /// A fresh id that sorts by the time of its making.
+    /// A fresh id that sorts behind every earlier one, those of the same millisecond too.
     pub fn ulid(&self) -> String {
         let now = u64::try_from(self.now().0).unwrap_or(0);
-        Ulid::from_parts(now, u128::from_be_bytes(self.random())).to_string()
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = if now > last.timestamp_ms() {
+            // With room for those that follow in this millisecond.
+            Ulid::from_parts(now, u128::from_be_bytes(self.random()) & (u128::MAX >> 49))
+        } else {
+            Ulid(last.0.saturating_add(1 + u128::from(u32::from_be_bytes(self.random()))))
+        };
+        last.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_their_making_within_a_millisecond_too() {
+        let ambient = Ambient::held(Time(1_800_000_000_000));
+        let other = ambient.clone();
+        let ids: Vec<String> = (0..1000).map(|n| if n % 2 == 0 { ambient.ulid() } else { other.ulid() }).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b));
+        ambient.advance(Duration::from_millis(1));
+        assert!(ambient.ulid() > ids[999]);
     }
 }

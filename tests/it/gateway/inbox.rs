@@ -102,6 +102,8 @@ async fn chats_are_kept_as_their_owner_wants_them(home: Home) {
     let chats = format!("/api/v1/sessions/{id}/chats");
     let asked = sends(&gateway, BUDI, SHOP, json!({"text": "the blue invoice"})).await;
     sends(&gateway, BUDI, SHOP, json!({"text": "the red invoice"})).await;
+    // Different chats are dealt with side by side: what is the latest is certain when the others are there.
+    gateway.until(&chats, "the first chat", |it| it["data"][0]["unreadCount"] == json!(2)).await;
     sends(&gateway, DEWI, SHOP, json!({"text": "a green invoice"})).await;
     let list = gateway.until(&chats, "both chats", |it| it["data"][1]["unreadCount"] == json!(2)).await;
     assert_eq!(list["data"][0]["jid"], json!(format!("{DEWI}@s.whatsapp.net")), "the latest first");
