@@ -93,6 +93,7 @@ impl World {
             .env("WAGW_DATABASE_URL", &self.database_url)
             .env("WAGW_BOOTSTRAP_API_KEY", KEY)
             .env("WAGW_GATEWAY_ID", "gw-crash")
+            .env("WAGW_LOG", std::env::var("WAGW_TEST_LOG").unwrap_or("info".to_owned()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -121,6 +122,10 @@ impl World {
     pub(crate) fn fail(&self, why: &str) -> ! {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(60).collect();
+        if let Some(place) = std::env::var_os("WAGW_TEST_KEEP") {
+            // What was in the files at that moment, for whoever looks for the cause.
+            let _ = Command::new("cp").arg("-a").arg(self.folder.path()).arg(place).status();
+        }
         panic!(
             "WAGW_TEST_SEED={}, after {} kills: {why}\n{}",
             self.seed,

@@ -1,9 +1,5 @@
 //! A hundred megabytes through a gateway that is a process of its own: how much memory that takes.
 
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -12,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use whatsapp_gateway::domain::clock::Ambient;
 use whatsapp_gateway::sandbox::{Sandbox, SandboxConfig};
 
-use crate::gateway::{KEY, PATIENCE};
+use crate::gateway::KEY;
+use crate::support::process::Process;
 
 /// Bytes of the file, and how much more memory its way may take.
 const FILE: u64 = 100 << 20;
@@ -22,82 +19,6 @@ const PIECE: usize = 64 << 10;
 
 const SHOP: &str = "6281200000001";
 const BUDI: &str = "6281200000002";
-
-/// A gateway with its own memory.
-struct Gateway {
-    child: Child,
-    base: String,
-    http: reqwest::Client,
-    _folder: tempfile::TempDir,
-}
-
-impl Gateway {
-    /// A gateway whose sessions connect to this sandbox, which has its memory elsewhere.
-    async fn start(address: SocketAddr, sandbox: &Sandbox) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let key = sandbox.static_public_key().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
-        let child = Command::new(env!("CARGO_BIN_EXE_whatsapp-gateway"))
-            .arg("serve")
-            .env_clear()
-            .env("WAGW_LISTEN", format!("127.0.0.1:{port}"))
-            .env("WAGW_SANDBOX_URL", format!("ws://{address}/ws/chat"))
-            .env("WAGW_SANDBOX_KEY", key)
-            .env("WAGW_DATA_DIR", folder.path())
-            .env("WAGW_BOOTSTRAP_API_KEY", KEY)
-            .env("WAGW_GATEWAY_ID", "gw-memory")
-            .env("WAGW_LOG", "warn")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let it = Self { child, base: format!("http://127.0.0.1:{port}"), http: reqwest::Client::new(), _folder: folder };
-        let ready = async {
-            while !it.http.get(format!("{}/readyz", it.base)).send().await.is_ok_and(|answer| answer.status() == 200) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, ready).await.expect("the gateway starts");
-        it
-    }
-
-    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
-        let call = self.http.request(method.parse().unwrap(), format!("{}{path}", self.base)).bearer_auth(KEY);
-        let call = if let Some(body) = body { call.json(&body) } else { call };
-        let answer = call.send().await.unwrap();
-        let (status, text) = (answer.status(), answer.text().await.unwrap());
-        assert!(status.is_success(), "{method} {path}: {status} {text}");
-        serde_json::from_str(&text).unwrap()
-    }
-
-    async fn until(&self, path: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        let wait = async {
-            loop {
-                let shown = self.call("GET", path, None).await;
-                if fits(&shown) {
-                    return shown;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE * 4, wait).await.unwrap_or_else(|_| panic!("{path} never shows {what}"))
-    }
-
-    /// What it has in memory now, and the most it ever had, in bytes.
-    fn memory(&self, name: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Piece `at` of the file.
 fn piece(at: u64) -> Bytes {
@@ -115,7 +36,10 @@ async fn a_hundred_megabytes_need_little_memory() {
     for number in [SHOP, BUDI] {
         sandbox.create_phone(number, number, true).await.unwrap();
     }
-    let gateway = Gateway::start(address, &sandbox).await;
+    let key = sandbox.static_public_key().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let url = format!("ws://{address}/ws/chat");
+    // The sandbox has its memory here, the gateway its own.
+    let gateway = Process::start(&[("WAGW_SANDBOX_URL", &url), ("WAGW_SANDBOX_KEY", &key)]).await;
     let session = gateway.call("POST", "/api/v1/sessions", Some(json!({"start": true, "presenceTyping": false}))).await;
     let session = format!("/api/v1/sessions/{}", session["id"].as_str().unwrap());
     let qr = gateway.call("GET", &format!("{session}/qr?wait=30"), None).await;

@@ -18,7 +18,7 @@ async fn connect(server: &Server) -> TcpStream {
 }
 
 /// The connection's end, and what came before it.
-async fn end(mut stream: impl tokio::io::AsyncRead + Unpin) -> Vec<u8> {
+pub(super) async fn end(mut stream: impl tokio::io::AsyncRead + Unpin) -> Vec<u8> {
     let mut rest = Vec::new();
     // A reset is an end too.
     let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the connection ends");
@@ -170,45 +170,4 @@ async fn one_address_cannot_have_all_connections() {
         assert!(begun.elapsed() < PATIENCE, "places become free again");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// The memory that this process holds, in bytes.
-fn resident() -> usize {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
-/// Ten thousand, or as many as the process may open: both ends are here, so each takes two descriptors.
-fn crowd() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    let allowed: usize = line.split_whitespace().nth(3).unwrap().parse().unwrap_or(usize::MAX);
-    (allowed.saturating_sub(1500) / 2).min(10_000)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_idle_connections_cost_little_and_go() {
-    let limits = Limits { connections: 20_000, per_address: 20_000, head_timeout: Duration::from_secs(15), ..Limits::default() };
-    let server = Server::with(limits, &[]).await;
-    is_served(&server).await;
-    let (count, before) = (crowd(), resident());
-    let mut idle = Vec::with_capacity(count);
-    for n in 0..count {
-        let mut stream = connect(&server).await;
-        // Half of them say something and then nothing.
-        if n % 2 == 0 {
-            stream.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
-        }
-        idle.push(stream);
-        if n % 1000 == 999 {
-            is_served(&server).await;
-        }
-    }
-    let each = resident().saturating_sub(before) / count.max(1);
-    assert!(each < 64 << 10, "{each} bytes for each of {count} idle connections with both ends");
-    is_served(&server).await;
-    for stream in idle {
-        end(stream).await;
-    }
-    is_served(&server).await;
 }

@@ -3,6 +3,7 @@
 mod doors;
 mod fake;
 mod hostile;
+mod idle;
 mod json;
 mod limits;
 mod streams;

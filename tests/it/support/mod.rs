@@ -2,6 +2,7 @@
 
 pub(crate) mod catalogue;
 pub(crate) mod postgres;
+pub(crate) mod process;
 
 use tempfile::TempDir;
 use whatsapp_gateway::store::{Db, Options};
