@@ -2,8 +2,8 @@
 //! capability `manage` or the platform's role, and what is refused, goes from here into the audit log.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 use http::{Extensions, HeaderMap, Request, Response};
@@ -188,18 +188,9 @@ impl Guard {
     pub fn gate(&self) -> &Gate {
         &self.gate
     }
-}
 
-impl Service<Request<Body>> for Guard {
-    type Response = Response<Body>;
-    type Error = std::convert::Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Service::<Request<Body>>::poll_ready(&mut self.routes, cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    /// Answers a call, when it may be made.
+    pub(super) fn call(&self, mut request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
         let gate = self.gate.clone();
         let mut routes = self.routes.clone();
         Box::pin(async move {

@@ -100,11 +100,14 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
 }
 
-/// The gRPC services behind the guard and the limits: the one service that gRPC, gRPC-Web and REST all call.
+/// The gRPC services behind the guard and the limits: the one service that gRPC, gRPC-Web and REST all call. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Calls {
+pub struct Calls(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     guard: Guard,
-    methods: Arc<HashMap<String, Method>>,
+    methods: HashMap<String, Method>,
     slots: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
@@ -120,12 +123,13 @@ impl Calls {
             let endless = streaming && method.output().name() != "FilePiece";
             (format!("/{name}"), Method { name, streaming, endless, upload: method.is_client_streaming() })
         });
-        Self { guard, methods: Arc::new(known.collect()), slots: Arc::new(Semaphore::new(CALLS_AT_ONCE)), shutdown }
+        let slots = Arc::new(Semaphore::new(CALLS_AT_ONCE));
+        Self(Arc::new(Shared { guard, methods: known.collect(), slots, shutdown }))
     }
 
     /// The gate of the guard.
     pub fn gate(&self) -> &Gate {
-        self.guard.gate()
+        self.0.guard.gate()
     }
 }
 
@@ -134,19 +138,20 @@ impl Service<Request<Body>> for Calls {
     type Error = std::convert::Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.guard.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let shared = &self.0;
         let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-        let method = self.methods.get(request.uri().path());
+        let method = shared.methods.get(request.uri().path());
         let mut meter = Meter::begin(method);
-        let stop = method.is_some_and(|method| method.endless).then(|| Box::pin(self.shutdown.clone().cancelled_owned()));
+        let stop = method.is_some_and(|method| method.endless).then(|| Box::pin(shared.shutdown.clone().cancelled_owned()));
         let most = if method.is_some_and(|method| method.upload) { UPLOAD_TIMEOUT } else { CALL_TIMEOUT };
         let limit = grpc_timeout(request.headers()).map_or(most, |t| t.min(most));
-        let slot = self.slots.clone().try_acquire_owned();
-        let answer = AssertUnwindSafe(self.guard.call(request)).catch_unwind();
+        let slot = shared.slots.clone().try_acquire_owned();
+        let answer = AssertUnwindSafe(shared.guard.call(request)).catch_unwind();
         Box::pin(async move {
             let Ok(_slot) = slot else {
                 let busy = Error::new(Code::Unavailable, "too many calls at once").retry_after(Duration::from_secs(1));

@@ -5,15 +5,16 @@ use axum::extract::multipart::Multipart;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use tokio::sync::mpsc;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Response, Status, client};
 
+use super::call::{self, dressed};
 use super::file::{self, DRAIN, LONGEST, STALL, WAITING, broken, late};
 use super::plan::{Kind, Message};
 use super::request::Given;
 use super::response::Failure;
 use super::wire::put_bytes;
-use super::{Identity, Rest, Route, dressed};
+use super::{Rest, Route};
 use crate::api::guard::Checked;
 use crate::api::layers::RequestId;
 use crate::error::Error;
@@ -45,14 +46,9 @@ impl Rest {
             body: &[],
         }
         .encode()?;
-        let mut client = client::Grpc::new(self.calls.clone());
-        client.ready().await.unwrap_or_else(|never| match never {});
         let plan = &self.plans.messages[route.request];
         let reply = upload(plan, &route.variables, first.into(), &mut form, |messages| {
-            let messages = futures_util::stream::unfold(messages, async |mut messages| Some((messages.recv().await?, messages)));
-            let call = dressed(messages, headers.clone(), checked, id);
-            let method = route.method.clone();
-            async move { client.client_streaming(call, method, Identity).await.map(Response::into_inner) }
+            call::uploading(&self.calls, &route.method, dressed(messages, headers.clone(), checked, id))
         });
         let reply = Box::pin(reply).await?;
         self.written(route, route.success, &reply)

@@ -31,6 +31,7 @@
 //! **HTTP.** HEAD is GET without the body. 405 carries `Allow`. A trailing slash is another path.
 
 mod body;
+mod call;
 mod crowd;
 pub mod docs;
 mod file;
@@ -50,34 +51,34 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod writer;
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tonic::body::Body;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::metadata::MetadataMap;
-use tonic::{Status, client};
 
 use crate::api::convert::HTTP_STATUS;
 use crate::api::guard::Checked;
 use crate::api::layers::{Calls, RequestId};
 use crate::error::{Code, Error};
 use crate::rest::body::read;
+use crate::rest::call::dressed;
 use crate::rest::plan::{Kind, Planner, Plans};
 use crate::rest::qr::Form;
 use crate::rest::request::{Given, in_query};
-use crate::rest::response::{Failure, content, malformed, without_body, write};
+use crate::rest::response::{Failure, content, malformed, without_body};
 use crate::rest::rule::{Options, Rule};
 use crate::rest::socket::Handshake;
 use crate::rest::stream::Format;
 use crate::rest::template::{Found, Table, Template};
 use crate::rest::wire::{Raw, Reader};
+use crate::rest::writer::write;
 
 /// What goes over HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +138,7 @@ impl Rest {
                 bind(&mut table, &mut planner, &method, rule).with_context(|| method.full_name().to_owned())?;
             }
         }
-        Ok(Self { plans: Arc::new(planner.finish()), table: Arc::new(table), calls })
+        Ok(Self { plans: Arc::new(planner.finish()?), table: Arc::new(table), calls })
     }
 
     /// Answers one HTTP request.
@@ -168,37 +169,38 @@ impl Rest {
             (_, Some(streaming)) => (streaming, true),
             (None, None) => return Err(Error::new(Code::NotFound, "there is nothing at this path").into()),
         };
-        if let Carries::Upload(chunk) = route.carries {
-            let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
-            let (query, headers) = (parts.uri.query().unwrap_or_default(), parts.headers);
-            return self.upload(route, chunk, &captures, query, headers, body, (checked, id)).await;
-        }
-        if route.carries == Carries::Form {
-            let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
-            return self.form(route, &captures, parts.headers, body, (checked, id)).await;
-        }
-        let wanted = (route.carries == Carries::Download).then(|| parts.headers.clone());
-        let call = self.call(route, captures, parts, body, id);
-        if let Some(wanted) = wanted {
-            let (call, _) = call.await?;
-            let mut client = self.client().await;
-            let items = client.server_streaming(call, route.method.clone(), Identity).await.map_err(file::failed)?;
-            return file::download(&wanted, items.into_inner()).await;
-        }
-        if !streaming {
-            let (call, form) = call.await?;
+        // What is rare is apart in memory too, for every call would carry room for it.
+        if route.carries == Carries::Messages && !streaming {
+            let (call, form) = self.call(route, captures, parts, body, id).await?;
             return self.single(route, call, form).await;
         }
-        let opened = async {
-            let (call, _) = call.await?;
-            let mut client = self.client().await;
-            Ok(client.server_streaming(call, route.method.clone(), Identity).await?.into_inner())
-        };
-        let (opened, plans) = (opened.await, self.plans.clone());
-        match socket {
-            Some(socket) => Ok(socket.serve(plans, route.reply, id.clone(), opened)),
-            None => Ok(stream::respond(plans, route.reply, asked_for.unwrap_or(Format::Lines), id.clone(), opened?)),
-        }
+        Box::pin(async move {
+            if let Carries::Upload(chunk) = route.carries {
+                let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
+                let (query, headers) = (parts.uri.query().unwrap_or_default(), parts.headers);
+                return self.upload(route, chunk, &captures, query, headers, body, (checked, id)).await;
+            }
+            if route.carries == Carries::Form {
+                let checked = self.calls.gate().check(route.method.path(), &parts.headers, &parts.extensions).await?;
+                return self.form(route, &captures, parts.headers, body, (checked, id)).await;
+            }
+            if route.carries == Carries::Download {
+                let wanted = parts.headers.clone();
+                let (call, _) = self.call(route, captures, parts, body, id).await?;
+                let items = call::streaming(&self.calls, &route.method, call).await.map_err(file::failed)?;
+                return file::download(&wanted, items).await;
+            }
+            let opened = async {
+                let (call, _) = self.call(route, captures, parts, body, id).await?;
+                Ok(call::streaming(&self.calls, &route.method, call).await?)
+            };
+            let (opened, plans) = (opened.await, self.plans.clone());
+            match socket {
+                Some(socket) => Ok(socket.serve(plans, route.reply, id.clone(), opened)),
+                None => Ok(stream::respond(plans, route.reply, asked_for.unwrap_or(Format::Lines), id.clone(), opened?)),
+            }
+        })
+        .await
     }
 
     /// The call that a request stands for, checked by the gate before a byte of the body is read; and whether its reply is wanted as a QR
@@ -233,12 +235,6 @@ impl Rest {
         Ok((dressed(message, parts.headers, checked, id), form))
     }
 
-    async fn client(&self) -> client::Grpc<Calls> {
-        let mut client = client::Grpc::new(self.calls.clone()).max_decoding_message_size(usize::MAX);
-        client.ready().await.unwrap_or_else(|never| match never {});
-        client
-    }
-
     /// Calls what answers once.
     async fn single(
         &self,
@@ -246,11 +242,9 @@ impl Rest {
         call: tonic::Request<Bytes>,
         form: Option<(Form, u32)>,
     ) -> Result<Response<Body>, Failure> {
-        let mut client = self.client().await;
-        let reply = client.unary(call, route.method.clone(), Identity).await?;
-        let asked = reply.metadata().get(HTTP_STATUS).and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok());
+        let (headers, reply) = call::unary(&self.calls, &route.method, call).await?;
+        let asked = headers.get(HTTP_STATUS).and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok());
         let success = asked.filter(StatusCode::is_success).unwrap_or(route.success);
-        let reply = reply.into_inner();
         if route.success == StatusCode::NO_CONTENT {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = route.success;
@@ -265,7 +259,7 @@ impl Rest {
 
     /// A reply as JSON.
     fn written(&self, route: &Route, success: StatusCode, reply: &[u8]) -> Result<Response<Body>, Failure> {
-        let mut json = Vec::with_capacity(reply.len() * 2 + 64);
+        let mut json = Vec::with_capacity(reply.len() * 4 + 64);
         write(&self.plans, route.reply, reply, &mut json).ok_or_else(malformed)?;
         Ok(content(success, "application/json", json))
     }
@@ -316,26 +310,12 @@ impl Rest {
             }
             (None, plain) => file::Incoming::Body(plain.unwrap_or_default()),
         };
-        let mut client = client::Grpc::new(self.calls.clone());
-        client.ready().await.unwrap_or_else(|never| match never {});
         let reply = file::upload(first.into(), chunk, incoming, |messages| {
-            let messages = futures_util::stream::unfold(messages, async |mut messages| Some((messages.recv().await?, messages)));
-            let call = dressed(messages, headers.clone(), checked, id);
-            let method = route.method.clone();
-            async move { Ok(client.client_streaming(call, method, Identity).await?.into_inner()) }
+            call::uploading(&self.calls, &route.method, dressed(messages, headers.clone(), checked, id))
         });
         let reply = Box::pin(reply).await?;
         self.written(route, route.success, &reply)
     }
-}
-
-/// A call on its way to the service.
-fn dressed<T>(message: T, headers: HeaderMap, checked: Checked, id: &RequestId) -> tonic::Request<T> {
-    let mut call = tonic::Request::new(message);
-    *call.metadata_mut() = MetadataMap::from_headers(metadata(headers));
-    call.extensions_mut().insert(checked);
-    call.extensions_mut().insert(id.clone());
-    call
 }
 
 /// Enters a method into the table.
@@ -404,36 +384,6 @@ fn not_allowed(method: &Method, others: &[Method], id: &RequestId) -> Response<B
     response
 }
 
-/// The headers that go on as metadata: not those of the connection, of the body, or of protocols.
-fn metadata(headers: HeaderMap) -> HeaderMap {
-    const NOT: [&str; 12] = [
-        "authorization",
-        "connection",
-        "cookie",
-        "expect",
-        "host",
-        "keep-alive",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "x-api-key",
-        "http2-settings",
-    ];
-    let mut kept = HeaderMap::with_capacity(headers.len());
-    let mut current = None;
-    for (name, value) in headers {
-        current = name.or(current);
-        let Some(name) = &current else { continue };
-        let text = name.as_str();
-        let dropped = ["content-", "accept", "grpc-", "proxy-", "sec-"].iter().any(|prefix| text.starts_with(prefix));
-        if !dropped && !NOT.contains(&text) {
-            kept.append(name, value);
-        }
-    }
-    kept
-}
-
 /// The text of one field of a message.
 fn text_field(message: &[u8], number: u32) -> Option<&str> {
     let (mut reader, mut text) = (Reader::new(message), "");
@@ -444,42 +394,4 @@ fn text_field(message: &[u8], number: u32) -> Option<&str> {
         }
     }
     Some(text)
-}
-
-/// Bytes in, bytes out: messages are protobuf already.
-#[derive(Clone, Copy)]
-struct Identity;
-
-impl Codec for Identity {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for Identity {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put(message);
-        Ok(())
-    }
-}
-
-impl Decoder for Identity {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, frame: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(frame.copy_to_bytes(frame.remaining())))
-    }
 }

@@ -7,6 +7,7 @@ use http::HeaderName;
 use prost_reflect::{DescriptorPool, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, Kind as Declared, MessageDescriptor};
 
 use crate::rest::wire::Shape;
+use crate::rest::writer::blank;
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +71,10 @@ pub(super) struct Field {
     pub(super) number: u32,
     /// Its JSON name.
     pub(super) name: String,
-    /// Its JSON key as it is written, with quotes and colon.
-    pub(super) key: Vec<u8>,
+    /// Its JSON key as it is written, with comma, quotes and colon.
+    pub(super) head: Vec<u8>,
+    /// What is written when it is unset, the key included.
+    pub(super) blank: Vec<u8>,
     pub(super) kind: Kind,
     pub(super) count: Count,
     pub(super) unset: Unset,
@@ -90,7 +93,7 @@ pub(super) struct Field {
 /// A oneof that was declared as such.
 #[derive(Debug)]
 pub(super) struct Oneof {
-    /// With `(nested)`: the key under which the set member's value is written.
+    /// With `(nested)`: the key under which the set member's value is written, with comma, quotes and colon.
     pub(super) nested: Option<Vec<u8>>,
     members: usize,
 }
@@ -100,6 +103,8 @@ pub(super) struct Oneof {
 pub(super) struct Message {
     pub(super) fields: Vec<Field>,
     pub(super) oneofs: Vec<Oneof>,
+    /// Whether the JSON has the fields in the order of their numbers.
+    pub(super) ordered: bool,
     by_number: Vec<(u32, usize)>,
     by_name: HashMap<String, usize>,
 }
@@ -131,7 +136,10 @@ pub(super) struct Enumeration {
 
 impl Enumeration {
     pub(super) fn name(&self, number: i32) -> Option<&str> {
-        self.names.iter().find(|(n, _)| *n == number).map(|(_, name)| name.as_str())
+        // Numbers mostly count up from 0.
+        let guess = usize::try_from(number).ok().and_then(|at| self.names.get(at)).filter(|(n, _)| *n == number);
+        let found = guess.or_else(|| self.names.iter().find(|(n, _)| *n == number));
+        found.map(|(_, name)| name.as_str())
     }
 
     /// The number of a name; the zero value is never accepted.
@@ -189,8 +197,18 @@ impl Planner {
         })
     }
 
-    pub(super) fn finish(self) -> Plans {
-        self.plans
+    /// All plans, complete.
+    ///
+    /// # Errors
+    /// A message that holds itself and is not optional.
+    pub(super) fn finish(mut self) -> anyhow::Result<Plans> {
+        for message in 0..self.plans.messages.len() {
+            for field in 0..self.plans.messages[message].fields.len() {
+                let blank = blank(&self.plans, &self.plans.messages[message].fields[field], 0)?;
+                self.plans.messages[message].fields[field].blank = blank;
+            }
+        }
+        Ok(self.plans)
     }
 
     pub(super) fn plans(&self) -> &Plans {
@@ -234,13 +252,14 @@ impl Planner {
             let only_messages = oneof.fields().all(|f| matches!(f.kind(), Declared::Message(_)));
             ensure!(!nested || only_messages, "{}: nested oneofs hold messages only", oneof.full_name());
             oneofs.insert(oneof.name().to_owned(), plan.oneofs.len());
-            let nested = nested.then(|| key(&camel(oneof.name()))).transpose()?;
+            let nested = nested.then(|| head(&camel(oneof.name()))).transpose()?;
             plan.oneofs.push(Oneof { nested, members: oneof.fields().len() });
         }
         for field in message.fields() {
             let oneof = field.containing_oneof().and_then(|o| oneofs.get(o.name()).copied());
             plan.fields.push(self.field(&field, oneof)?);
         }
+        plan.ordered = plan.fields.is_sorted_by_key(|f| f.number) && plan.oneofs.iter().all(|o| o.nested.is_none());
         plan.by_number = plan.fields.iter().enumerate().map(|(at, f)| (f.number, at)).collect();
         plan.by_number.sort_unstable();
         plan.by_name = plan.fields.iter().enumerate().map(|(at, f)| (f.name.clone(), at)).collect();
@@ -276,7 +295,8 @@ impl Planner {
         Ok(Field {
             number: field.number(),
             name: field.json_name().to_owned(),
-            key: key(field.json_name())?,
+            head: head(field.json_name())?,
+            blank: Vec::new(),
             kind,
             count,
             unset,
@@ -330,10 +350,8 @@ impl Planner {
     }
 }
 
-fn key(name: &str) -> anyhow::Result<Vec<u8>> {
-    let mut key = serde_json::to_vec(name)?;
-    key.push(b':');
-    Ok(key)
+fn head(name: &str) -> anyhow::Result<Vec<u8>> {
+    Ok([b",", &serde_json::to_vec(name)?[..], b":"].concat())
 }
 
 /// `SessionStatus` → `SESSION_STATUS_`.

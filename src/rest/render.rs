@@ -5,7 +5,7 @@ use prost_reflect::DescriptorPool;
 
 use crate::error::{Error, Result};
 use crate::rest::plan::{Planner, Plans};
-use crate::rest::response::write;
+use crate::rest::writer::write;
 
 /// Writes one kind of message.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Renderer {
         let message = pool.get_message_by_name(name).with_context(|| format!("there is no message {name}"))?;
         let mut planner = Planner::new(&pool)?;
         let message = planner.message(&message)?;
-        Ok(Self { plans: planner.finish(), message })
+        Ok(Self { plans: planner.finish()?, message })
     }
 
     /// The JSON of an encoded message.

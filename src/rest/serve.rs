@@ -102,7 +102,6 @@ impl fmt::Debug for Edge {
 pub type EdgeService = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
 /// The doors behind the one port.
-#[derive(Clone)]
 struct Doors {
     grpc: Calls,
     rest: Rest,
@@ -123,7 +122,7 @@ impl Edge {
         let grpc = Calls::new(&pool, guard, self.shutdown);
         let rest = Rest::new(self.descriptors, grpc.clone())?;
         let docs = self.docs.then(|| Docs::new(self.descriptors)).transpose()?;
-        let doors = Doors { grpc, rest, docs, ready: self.ready, metrics: self.metrics, pages: self.pages };
+        let doors = Arc::new(Doors { grpc, rest, docs, ready: self.ready, metrics: self.metrics, pages: self.pages });
         let inner = service_fn(move |request| {
             let doors = doors.clone();
             async move { Ok::<_, Infallible>(doors.answer(request).await) }
@@ -204,17 +203,16 @@ pub fn metrics_only(scrape: Scrape) -> EdgeService {
 }
 
 impl Doors {
-    async fn answer(mut self, request: Request<Body>) -> Response<Body> {
-        let kind = request.headers().get(header::CONTENT_TYPE).map(|v| v.as_bytes().to_vec()).unwrap_or_default();
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         if kind.starts_with(b"application/grpc") {
             tracing::Span::current().record("route", request.uri().path());
-        }
-        if kind.starts_with(b"application/grpc-web") {
-            let mut web = tonic_web::GrpcWebLayer::new().layer(self.grpc);
-            return web.call(request).await.unwrap_or_else(|never| match never {});
-        }
-        if kind.starts_with(b"application/grpc") {
-            return self.grpc.call(request).await.unwrap_or_else(|never| match never {});
+            let mut grpc = self.grpc.clone();
+            let answer = match kind.starts_with(b"application/grpc-web") {
+                true => Box::pin(tonic_web::GrpcWebLayer::new().layer(grpc).call(request)).await,
+                false => grpc.call(request).await,
+            };
+            return answer.unwrap_or_else(|never| match never {});
         }
         match request.uri().path() {
             "/healthz" => content(StatusCode::OK, "application/json", json!({"status": "alive"}).to_string()),

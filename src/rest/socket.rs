@@ -35,7 +35,8 @@ use tracing::Instrument as _;
 use crate::api::layers::RequestId;
 use crate::api::status::by_grpc;
 use crate::rest::plan::Plans;
-use crate::rest::response::{Failure, malformed, write};
+use crate::rest::response::{Failure, malformed};
+use crate::rest::writer::write;
 
 /// After how much silence a ping asks whether the client is there.
 const PING: Duration = Duration::from_secs(20);

@@ -15,8 +15,9 @@ use tonic::{Status, Streaming};
 use crate::api::layers::RequestId;
 use crate::rest::plan::{Kind, Plans};
 use crate::rest::qr::preferences;
-use crate::rest::response::{Failure, content, malformed, value, write};
+use crate::rest::response::{Failure, content, malformed};
 use crate::rest::wire::{Raw, Reader};
+use crate::rest::writer::{value, write};
 
 /// After how much silence a comment says that the stream is alive. Proxies tend to cut silent streams after 30 or 60 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

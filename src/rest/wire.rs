@@ -60,6 +60,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn varint(&mut self) -> Option<u64> {
+        // Tags and lengths are mostly one byte.
+        if let [byte @ 0..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Some(u64::from(*byte));
+        }
         let mut n = 0u64;
         for (i, byte) in self.rest.iter().take(10).enumerate() {
             n |= u64::from(byte & 0x7f) << (7 * i);

@@ -15,7 +15,6 @@ use whatsapp_rust::TokioRuntime;
 use whatsapp_rust::client::Client;
 use whatsapp_rust::pair_code::{PairCodeOptions, PairCodeRejection};
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
-use whatsapp_rust::transport::TokioWebSocketTransportFactory;
 
 use super::attention::{Attention, Ringing};
 use super::device::DeviceStore;
@@ -26,6 +25,7 @@ use super::outgoing;
 use super::queries::Queries;
 use super::resync;
 use super::tap::{Hook, Mailbox, Tap};
+use super::transport::WebSockets;
 use crate::domain::clock::{Ambient, Time};
 use crate::domain::event::AuthCode;
 use crate::domain::jid::Address;
@@ -150,6 +150,9 @@ pub enum OpenError {
     /// The library refused to build a client.
     #[error("the client: {0}")]
     Build(#[from] whatsapp_rust::client::ClientBuilderError),
+    /// The endpoint's address is none.
+    #[error("the address: {0:#}")]
+    Address(anyhow::Error),
     /// The HTTP client could not be made.
     #[error("the HTTP client: {0:#}")]
     Http(anyhow::Error),
@@ -205,11 +208,7 @@ impl Connection {
         let manager = Arc::new(PersistenceManager::new(Arc::new(store)).await?);
         endpoint.prepare(&manager).await?;
         manager.flush().await?;
-        let transport = TokioWebSocketTransportFactory::new();
-        let transport = match endpoint {
-            Endpoint::WhatsApp { .. } => transport,
-            Endpoint::Sandbox(sandbox) => transport.with_url(sandbox.url.clone()),
-        };
+        let transport = WebSockets::to(endpoint).map_err(OpenError::Address)?;
         let (signals, receiver) = mpsc::channel(SIGNALS);
         let mut builder = Client::builder()
             .with_runtime(TokioRuntime)

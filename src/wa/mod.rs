@@ -1,7 +1,7 @@
 //! The only room that knows the WhatsApp library.
 //!
-//! - [`connection`]: one live client for one session, and the signals that it gives; `tap` hears the library, and `resync`
-//!   asks for what the library leaves out
+//! - [`connection`]: one live client for one session, and the signals that it gives; `transport` is its websocket, `tap` hears the
+//!   library, and `resync` asks for what the library leaves out
 //! - [`endpoint`]: where clients connect, WhatsApp or the sandbox, and how the sandbox is trusted
 //! - [`normalize`]: the library's events as our values; pure
 //! - [`outgoing`]: our messages as the library's; pure
@@ -36,6 +36,7 @@ pub mod queries;
 mod resync;
 mod sending;
 mod tap;
+mod transport;
 
 pub use connection::{Commit, Connection, Signal};
 pub use endpoint::Endpoint;
