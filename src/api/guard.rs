@@ -1,5 +1,5 @@
 //! Authorization, once: what each method requires is read from the descriptors, and every call passes here. What is done with the
-//! capability `manage` or the platform's role, and what is refused, goes from here into the audit log.
+//! capability `manage`, all that is done with the platform's role, and what is refused, goes from here into the audit log.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http::{Extensions, HeaderMap, Request, Response};
-use prost_reflect::DescriptorPool;
+use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service;
@@ -74,6 +74,13 @@ impl Gate {
         let requires = pool
             .get_extension_by_name("whatsapp.gateway.v1.requires")
             .ok_or_else(|| anyhow::anyhow!("the descriptors do not know the option `requires`"))?;
+        let http = pool.get_extension_by_name("google.api.http");
+        // Who asks how things stand does nothing: a log of a monitor's questions would hide the deeds.
+        let only_reads = |method: &MethodDescriptor| {
+            let rule = http.as_ref().map(|http| method.options().get_extension(http).into_owned());
+            let path = rule.as_ref().and_then(|rule| rule.as_message()?.get_field_by_name("get")?.as_str().map(str::to_owned));
+            path.is_some_and(|path| !path.is_empty())
+        };
         let mut methods = HashMap::new();
         for method in pool.services().flat_map(|s| s.methods().collect::<Vec<_>>()) {
             let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
@@ -88,7 +95,11 @@ impl Gate {
                 Ok(Declared::Events) => Need::Capability(Capability::Events),
                 Ok(Declared::Unspecified) | Err(_) => anyhow::bail!("the method {path} does not say what it requires"),
             };
-            let recorded = matches!(need, Need::SuperAdmin | Need::Capability(Capability::Manage));
+            let recorded = match need {
+                Need::SuperAdmin => true,
+                Need::Capability(Capability::Manage) => !only_reads(&method),
+                _ => false,
+            };
             let recorded = recorded.then(|| Arc::new(Recorded::new(pool, &method)));
             methods.insert(path, Known { need, recorded });
         }

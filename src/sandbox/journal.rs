@@ -1,10 +1,12 @@
-//! What survives: an append-only journal of JSON lines, `{"k": key, "v": value}`; the last line of a key counts, `null` removes it.
+//! What survives: an append-only journal of JSON lines, `{"k": key, "v": value}`; the last line of a key counts, `null` removes it. An
+//! empty line ends a round.
 //!
 //! The rule is that **no stanza leaves before the state it depends on is on disk**. Each step of the world raises a generation; one
 //! saver task writes everything that changed since its last round, syncs the file, and publishes the generation it reached; the
 //! connections' writers and the control operations wait for theirs. While one round is written the next collects, so a busy sandbox
-//! pays one sync for many stanzas. A kill at any moment leaves a journal whose last line may be cut off; nothing that was in it has
-//! been told to anybody. Messages, queues, prekeys and ratchet steps therefore never fall back behind what a peer has seen.
+//! pays one sync for many stanzas. A kill at any moment leaves a journal whose last round may be cut off, in a line or between two; it
+//! counts as a whole or not at all, or else a queue could hold the receipt of a message that its reader does not have. Nothing that was in
+//! it has been told to anybody. Messages, queues, prekeys and ratchet steps therefore never fall back behind what a peer has seen.
 //!
 //! At every start, and when it has grown much, the journal is rewritten with only what is current (temporary file, sync, rename).
 
@@ -33,6 +35,9 @@ use wacore_libsignal::protocol::{SenderKeyRecord, SessionRecord};
 
 /// The journal is rewritten when it has grown by this much and to several times its size.
 const SLACK: u64 = 8 * 1024 * 1024;
+
+/// The end of a round.
+const END: &[u8] = b"\n";
 
 /// What a line is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,18 +100,26 @@ impl Journal {
             Err(error) => return Err(error),
         };
         let mut latest = std::collections::BTreeMap::new();
+        let mut round = Vec::new();
         let mut reader = BufReader::new(file);
         let mut text = String::new();
         loop {
             text.clear();
-            // A line without its end was being written when the process died.
+            // A line or a round without its end was being written when the process died.
             if reader.read_line(&mut text)? == 0 || !text.ends_with('\n') {
                 break;
             }
-            match serde_json::from_str::<Line>(&text) {
-                Ok(Line { k, v: Value::Null }) => drop(latest.remove(&k)),
-                Ok(Line { k, v }) => drop(latest.insert(k, v)),
-                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("damaged journal: {error}"))),
+            if text.as_bytes() != END {
+                let line = serde_json::from_str::<Line>(&text);
+                round
+                    .push(line.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("damaged journal: {error}")))?);
+                continue;
+            }
+            for Line { k, v } in round.drain(..) {
+                match v {
+                    Value::Null => drop(latest.remove(&k)),
+                    v => drop(latest.insert(k, v)),
+                }
             }
         }
         let mut server = None;
@@ -202,6 +215,7 @@ impl World {
                 push(&mut lines, key, value);
             }
         }
+        lines.extend_from_slice(END);
         (lines, self.generation)
     }
 

@@ -121,7 +121,7 @@ impl World {
 
     pub(crate) fn fail(&self, why: &str) -> ! {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        let tail: Vec<&str> = log.lines().rev().take(60).collect();
+        let tail: Vec<&str> = log.lines().rev().take(25).collect();
         if let Some(place) = std::env::var_os("WAGW_TEST_KEEP") {
             // What was in the files at that moment, for whoever looks for the cause.
             let _ = Command::new("cp").arg("-a").arg(self.folder.path()).arg(place).status();

@@ -114,8 +114,10 @@ async fn budgets_are_exact(home: Home) {
     let messages = format!("{path}/messages");
     let body = || Some(json!({"type": "text", "to": BUDI, "text": "x"}));
     let answers = futures_util::future::join_all((0..20).map(|_| gateway.call_as(Some(KEY), "POST", &messages, body()))).await;
-    let accepted = answers.iter().filter(|(status, _)| *status == 200).count();
-    assert_eq!(accepted, 5, "{answers:?}");
+    // On its way counts like sent: what is exact is how many got a place.
+    let accepted = answers.iter().filter(|(status, _)| matches!(status, 200 | 202)).count();
+    let refused = answers.iter().filter(|(status, _)| *status == 429).count();
+    assert_eq!((accepted, refused), (5, 15), "{answers:?}");
     let (_, refused) = answers.iter().find(|(status, _)| *status == 429).unwrap();
     let wait = refused["error"]["details"]["retryAfterSeconds"].as_i64().unwrap();
     assert!((1..=60).contains(&wait), "{refused}");

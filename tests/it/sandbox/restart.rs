@@ -66,6 +66,36 @@ async fn what_was_answered_survives_a_kill() {
     }
 }
 
+/// A kill between two lines of a round: what belongs together is there together, or not at all.
+#[tokio::test]
+async fn a_round_that_was_cut_off_is_as_if_it_had_never_been() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sandbox.journal");
+    let config = SandboxConfig { state_file: Some(file.clone()), ..Default::default() };
+    let running = Running::with(config, Ambient::system()).await;
+    running.sandbox.create_phone(ALICE, "Alice", true).await.unwrap();
+    running.sandbox.create_phone(BOB, "Bob", true).await.unwrap();
+    let before = std::fs::read(&file).unwrap().len();
+    running.sandbox.send_message(ALICE, BOB, "whole").await.unwrap();
+    let bytes = std::fs::read(&file).unwrap();
+    let ends = (before..bytes.len()).filter(|at| bytes[*at] == b'\n').map(|at| at + 1);
+    let mut seen = Vec::new();
+    for end in ends {
+        let cut = directory.path().join(format!("cut-{end}"));
+        std::fs::write(&cut, &bytes[..end]).unwrap();
+        let config = SandboxConfig { state_file: Some(cut), ..Default::default() };
+        let after = Sandbox::open(config, Ambient::system()).await.unwrap();
+        let mut counts = [0; 2];
+        for (count, number) in counts.iter_mut().zip([ALICE, BOB]) {
+            *count = after.list_messages(number, None).await.unwrap().len();
+        }
+        seen.push(counts);
+    }
+    assert!(seen.len() > 3, "one message takes several lines: {seen:?}");
+    assert_eq!((seen.first(), seen.last()), (Some(&[0, 0]), Some(&[1, 1])), "{seen:?}");
+    assert!(seen.iter().all(|[alice, bob]| alice == bob), "{seen:?}");
+}
+
 /// The phone loses a session, so it cannot read what the device sends in it: it asks again, and the device starts a new one.
 #[tokio::test]
 async fn a_phone_that_cannot_decrypt_asks_for_the_message_again() {

@@ -28,6 +28,7 @@ async fn what_is_done_and_what_is_refused_is_on_record() {
     assert_eq!(created["address"], "127.0.0.1");
     assert!(created["requestId"].as_str().is_some_and(|id| !id.is_empty()));
 
+    assert_eq!(it.get_as(&it.login("org_1", "owner"), "/api/v1/sessions").await.0, 200);
     let (key, secret) = it.key("org_1", json!({"name": "key", "capabilities": ["manage"]})).await;
     let path = format!("/api/v1/sessions/{session}");
     assert_eq!(it.gateway.call_as(Some(&secret), "DELETE", &path, None).await.0, 204);
@@ -44,6 +45,12 @@ async fn what_is_done_and_what_is_refused_is_on_record() {
     assert_eq!(made["object"], json!(key), "found in the reply, inside");
     assert!(!entries(&it, "").await.iter().any(|entry| entry.to_string().contains(&secret)), "no secret is on record");
 
+    // Questions are no deeds; the deletion above was recorded after this one.
+    let recorded = entries(&it, "?limit=1000").await;
+    assert!(
+        !recorded.iter().any(|entry| entry["method"].as_str().unwrap().ends_with("SessionService/ListSessions")),
+        "{recorded:?}"
+    );
     it.get_as(&it.login("org_1", "member"), "/api/v1/sessions").await;
     let refused = entry(&it, "the refusal is recorded", |entry| entry["outcome"] == "forbidden").await;
     assert_eq!((&refused["actor"], &refused["organizationId"]), (&json!("user_1"), &json!("org_1")));
