@@ -71,8 +71,6 @@ pub(super) struct Memory {
     pub(super) backoff: Backoff,
     health: Watch,
     pub(super) troubled_since: Option<Instant>,
-    /// The last attempt met a ban.
-    pub(super) banned: bool,
     pub(super) errands: JoinSet<()>,
     /// The right to put history into the tables.
     pub(super) history: Arc<tokio::sync::Mutex<()>>,
@@ -84,6 +82,9 @@ impl Actor {
     /// Runs until the session shall not run any more or has ended for good.
     pub async fn run(mut self) {
         let mut memory = Memory::default();
+        if self.sit_out(&mut memory).await {
+            return;
+        }
         loop {
             let outcome = match self.attempt(&mut memory).await {
                 Ok(outcome) => outcome,
@@ -224,13 +225,9 @@ impl Actor {
                         self.recorder.health(memory.health.well()).await?;
                     }
                     let shown = self.live.borrow().state.clone();
-                    if shown.reason == Reason::Restricted && shown.until.is_some_and(|until| until <= self.now()) {
-                        let state = self.connected(None);
-                        if !self.show(state).await? {
-                            return Ok(Outcome::Fenced);
-                        }
-                        let message = "WhatsApp lets the number begin conversations again";
-                        self.recorder.restriction_over("cold_messages", message).await?;
+                    let over = shown.reason == Reason::Restricted && shown.until.is_some_and(|until| until <= self.now());
+                    if over && !self.show(self.connected(None)).await? {
+                        return Ok(Outcome::Fenced);
                     }
                     if connection.is_saver_halted() {
                         self.recorder.health(memory.health.trouble(Problem::SaverHalted, self.now())).await?;
@@ -351,9 +348,6 @@ impl Actor {
         memory.troubled_since = None;
         let row = self.context.db.session_by_id(&self.session).await?;
         let state = self.connected(row.and_then(|row| row.restricted_until));
-        if std::mem::take(&mut memory.banned) {
-            self.recorder.restriction_over("banned", "WhatsApp's ban of the number is over").await?;
-        }
         // A crash may have come between the device's own record of the pairing and the row's.
         let written = match connection.account() {
             Some(account) => self.recorder.paired(&account, state.clone()).await?,

@@ -33,7 +33,6 @@ impl Actor {
     /// Tells that the number is banned for a time, and waits until that is over; true when the actor is.
     pub(super) async fn banned(&mut self, memory: &mut Memory, code: String, ttl: Duration) -> bool {
         memory.troubled_since.get_or_insert_with(Instant::now);
-        memory.banned = true;
         tracing::warn!(session = %self.session, code, seconds = ttl.as_secs(), "WhatsApp has banned the number for a time");
         let now = self.now();
         let state = State { until: Some(now.plus(ttl)), ..State::new(Status::Failed, Reason::Banned, now) };
@@ -52,6 +51,15 @@ impl Actor {
             }
         }
         self.pause(ttl).await
+    }
+
+    /// Waits for the end of a ban that came before this actor: WhatsApp is left alone meanwhile, unless a caller wants a try, who has
+    /// given the row another state. True when the actor is over.
+    pub(super) async fn sit_out(&mut self, memory: &mut Memory) -> bool {
+        let (state, now) = (self.live.borrow().state.clone(), self.now());
+        let Some(until) = state.until.filter(|until| state.reason == Reason::Banned && *until > now) else { return false };
+        memory.troubled_since.get_or_insert_with(Instant::now);
+        self.pause(until.since(now)).await
     }
 
     /// Waits before the next attempt; true when the actor is over.

@@ -44,7 +44,7 @@ impl Recorder {
         Self { db: db.clone(), log: log.clone(), ambient: ambient.clone(), organization, session, fence }
     }
 
-    /// Records a new state and tells it.
+    /// Records a new state and tells it; with it the end of what the account was restricted in, if that has come and nobody told it yet.
     pub async fn state(&self, state: State) -> Result<Written> {
         self.changed(state, None, None, None).await
     }
@@ -64,13 +64,6 @@ impl Recorder {
     /// Records a new state that comes with a restriction of the account, and tells both.
     pub async fn restricted(&self, restriction: Restriction, state: State) -> Result<Written> {
         self.changed(state, None, None, Some(Payload::AccountRestricted(restriction))).await
-    }
-
-    /// Tells that a restriction is over.
-    pub async fn restriction_over(&self, kind: &str, message: &str) -> Result<()> {
-        let (kind, message) = (kind.to_owned(), message.to_owned());
-        let over = Restriction { restricted: false, kind, code: None, message, until: None };
-        self.log.record(&self.organization, &self.session, Payload::AccountRestricted(over)).await
     }
 
     /// Forgets the account and the device's keys; the session is tried again with a new device.
@@ -103,9 +96,20 @@ impl Recorder {
         if let Some(account) = account {
             recording.tx.set_account(&self.session, account, now).await?;
         }
+        if state.reason == Reason::Banned {
+            recording.tx.set_banned(&self.session, state.until).await?;
+        }
         if state.status == Status::Working && matches!(state.reason, Reason::Connected | Reason::Restricted) {
             recording.tx.set_last_connected(&self.session, now).await?;
             recording.tx.end_pairing_links(&self.session, now).await?;
+            // WhatsApp lets nobody in whom it bans.
+            if recording.tx.end_ban(&self.session).await? {
+                recording.tell(&self.organization, &self.session, over("banned", "WhatsApp's ban of the number is over"));
+            }
+        }
+        if state.reason == Reason::Connected && recording.tx.end_restriction(&self.session, now).await? {
+            let payload = over("cold_messages", "WhatsApp lets the number begin conversations again");
+            recording.tell(&self.organization, &self.session, payload);
         }
         if let Some(desired) = desired {
             recording.tx.set_desired(&self.organization, &self.session, desired, false, now).await?;
@@ -153,6 +157,12 @@ impl Recorder {
         advance(&mut recording, &self.organization, &self.session, receipt).await?;
         recording.commit().await
     }
+}
+
+/// The end of a restriction.
+fn over(kind: &str, message: &str) -> Payload {
+    let (kind, message) = (kind.to_owned(), message.to_owned());
+    Payload::AccountRestricted(Restriction { restricted: false, kind, code: None, message, until: None })
 }
 
 /// Moves messages forward and tells it, one event per chat: receipts repeat and overtake each other, and what says nothing new is

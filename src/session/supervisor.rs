@@ -179,14 +179,15 @@ impl Supervisor {
         }
     }
 
-    /// Takes back what the rows of this gateway's sessions say of a former life: nothing runs yet, so nothing is `working`. To be called
-    /// once, before anybody can ask.
+    /// Takes back what the rows of this gateway's sessions say of a former life: nothing runs yet, so nothing is `working`. A ban goes on
+    /// as it is. To be called once, before anybody can ask.
     pub async fn adopt(&self) -> Result<()> {
         let Context { db, log, ambient, gateway, .. } = &*self.context;
         let state = State::new(Status::Starting, Reason::Waiting, ambient.now());
         let mut recording = log.begin().await?;
         for row in db.sessions_to_run(gateway).await? {
-            if row.state.status != Status::Starting {
+            let banned = row.state.reason == Reason::Banned && row.state.until.is_some_and(|until| until > state.since);
+            if row.state.status != Status::Starting && !banned {
                 recording.tx.set_state(&row.id, None, &state, state.since).await?;
                 recording.tell(&row.organization, &row.id, Payload::SessionStatus(state.clone()));
             }

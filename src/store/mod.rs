@@ -31,6 +31,7 @@ mod organization;
 mod outbox;
 mod pairing_link;
 mod patience;
+mod restriction;
 mod session;
 mod signal;
 mod stats;

@@ -192,12 +192,6 @@ impl Tx {
         self.row(sql, args![session, gateway, now]).await?.map(|row| row.get(0)).transpose()
     }
 
-    /// Notes until when WhatsApp lets the number begin no conversations.
-    pub async fn set_restricted(&mut self, session: &SessionId, until: Option<Time>) -> Result<()> {
-        let sql = "UPDATE sessions SET restricted_until = $2 WHERE id = $1";
-        self.execute(sql, args![session, until]).await.map(drop)
-    }
-
     /// Messages whose time is over, any session's, at most `limit`.
     pub async fn expired_outbox(&mut self, now: Time, limit: i64) -> Result<Vec<Item>> {
         let sql = concat!(

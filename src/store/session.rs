@@ -263,7 +263,8 @@ impl Tx {
         let sql = "UPDATE sessions SET phone_number = $2, wa_jid = $3, wa_lid = $4, updated_at = $5,
                           attached_at = CASE WHEN CAST($2 AS TEXT) IS NULL THEN NULL
                                              WHEN phone_number = $2 AND attached_at IS NOT NULL THEN attached_at ELSE $5 END,
-                          restricted_until = CASE WHEN phone_number = $2 THEN restricted_until END
+                          restricted_until = CASE WHEN phone_number = $2 THEN restricted_until END,
+                          banned_until = CASE WHEN phone_number = $2 THEN banned_until END
                    WHERE id = $1";
         let args = args![
             id,

@@ -1,6 +1,7 @@
 //! The whole gateway in process, on real ports, against its own sandbox, on both engines.
 
 mod api;
+mod bans;
 mod guide;
 mod healing;
 mod inbox;
