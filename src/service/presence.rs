@@ -59,7 +59,7 @@ impl Service {
             addresses.extend(self.0.db.aliases(person.id).await?);
         }
         let attention = sender.attention();
-        let fresh = chat.kind != Kind::Group && sender.watch_presence(&chat).await?;
+        let fresh = chat.kind != Kind::Group && sender.watch_presence(&chat, &addresses).await?;
         let seen = if fresh { attention.wait(&addresses, FIRST_WORD).await } else { attention.latest(&addresses) };
         let chat = chat.to_string();
         Ok(match seen {

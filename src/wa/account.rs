@@ -29,16 +29,28 @@ impl Sender {
         }
     }
 
-    /// Asks WhatsApp to tell of a person from now on. False when it was asked before.
-    pub async fn watch_presence(&self, who: &Address) -> Answer<bool> {
+    /// Asks WhatsApp to tell of a person, who has these addresses, from now on. False when it was asked before.
+    pub async fn watch_presence(&self, who: &Address, addresses: &[String]) -> Answer<bool> {
         let jid = outgoing::jid(who);
         let (fresh, gone) = self.attention().watch(&jid);
-        if let Some(gone) = gone {
-            self.client.presence().unsubscribe(&gone).await?;
+        if fresh {
+            // Whoever was watched before and made place has gone on unseen since.
+            self.attention().forget(addresses);
         }
-        if fresh && let Err(error) = self.client.presence().subscribe(jid.clone()).await {
+        let presence = self.client.presence();
+        let asked = async {
+            if let Some(gone) = gone {
+                presence.unsubscribe(&gone).await?;
+            }
+            if fresh {
+                presence.subscribe(jid.clone()).await?;
+            }
+            Ok(())
+        };
+        if let Err(refused) = asked.await {
+            // Nobody is watched whom WhatsApp was not asked for.
             self.attention().unwatch(&jid);
-            return Err(error.into());
+            return Err(refused);
         }
         Ok(fresh)
     }

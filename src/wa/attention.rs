@@ -100,6 +100,13 @@ impl Attention {
         tokio::time::timeout(limit, wait).await.ok()
     }
 
+    /// Forgets what was told of a chat among these addresses of it; what is being typed is told unasked, and stays.
+    pub(super) fn forget(&self, chats: &[String]) {
+        let now = self.0.ambient.now();
+        let types = |seen: &Seen| matches!(seen.now(now), Presence::Composing { .. });
+        self.memory().seen.retain(|_, seen| types(seen) || !chats.contains(&seen.chat));
+    }
+
     /// A call that rings here.
     pub fn ringing(&self, call_id: &str) -> Option<Ringing> {
         let now = self.0.ambient.now();

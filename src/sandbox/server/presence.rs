@@ -10,7 +10,7 @@ use crate::sandbox::wire::node::{attr, child_bytes, children, el, jid};
 const MAX_NAME: usize = 100;
 
 impl World {
-    /// `<presence>`: an announcement, or the wish to know somebody's.
+    /// `<presence>`: an announcement, or the wish to know somebody's, or no longer to.
     pub(super) fn on_presence(&mut self, connection: u64, place: &Place, node: &Node) {
         if attr(node, "type") == "subscribe" {
             let Some(target) = jid(node, "to").and_then(|to| self.number_of(&to)) else { return };
@@ -23,6 +23,12 @@ impl World {
             }
             let to_lid = jid(node, "to").is_some_and(|to| to.is_lid());
             self.tell_presence(connection, &target, to_lid);
+            return;
+        }
+        if attr(node, "type") == "unsubscribe" {
+            if let Some(target) = jid(node, "to").and_then(|to| self.number_of(&to)) {
+                self.unwatch(connection, &target);
+            }
             return;
         }
         let name: String = attr(node, "name").chars().take(MAX_NAME).collect();
@@ -45,6 +51,19 @@ impl World {
             }
         }
         self.presence_changed(&place.number);
+    }
+
+    /// A connection does not want to know any more.
+    fn unwatch(&mut self, connection: u64, target: &str) {
+        if let Some(connection) = self.connections.get_mut(&connection) {
+            connection.watches.remove(target);
+        }
+        if let Some(watchers) = self.watchers.get_mut(target) {
+            watchers.remove(&connection);
+            if watchers.is_empty() {
+                self.watchers.remove(target);
+            }
+        }
     }
 
     /// Tells the watchers of an account whether its user is there.

@@ -56,7 +56,8 @@ fn name_of(node: &Node) -> String {
     match (node.tag.as_ref(), children(node).first()) {
         ("iq", Some(child)) => format!("iq/{}/{}", attr(node, "xmlns"), child.tag),
         ("iq", None) => format!("iq/{}", attr(node, "xmlns")),
-        ("notification", _) => format!("notification/{}", attr(node, "type")),
+        ("chatstate", Some(state)) => format!("chatstate/{}", state.tag),
+        (tag @ ("notification" | "presence"), _) => format!("{tag}/{}", attr(node, "type")),
         (tag, _) => tag.to_owned(),
     }
 }

@@ -148,6 +148,20 @@ async fn typing_and_presence_reach_only_those_who_are_there() {
     let bob = running.sandbox.update_phone(BOB, PhoneChange { online: Some(false), ..PhoneChange::default() }).await.unwrap();
     while presence(true).await.is_none() {}
     assert!(!bob.online && bob.last_seen.is_some());
+    // Who does not want to know any more is told no more; what is typed comes unasked. The answer to a question shows how far it is.
+    alice.client.presence().unsubscribe(&Jid::pn(BOB)).await.unwrap();
+    alice.client.fetch_privacy_settings().await.unwrap();
+    for online in [true, false] {
+        running.sandbox.update_phone(BOB, PhoneChange { online: Some(online), ..PhoneChange::default() }).await.unwrap();
+    }
+    running.sandbox.typing(BOB, ALICE, Typing::Composing).await.unwrap();
+    alice
+        .wait("what is typed", |event| match event {
+            Event::Presence(presence) if !presence.unavailable => panic!("told unasked: {presence:?}"),
+            Event::ChatPresence(_) => Some(()),
+            _ => None,
+        })
+        .await;
     // Who is known to be away receives in silence.
     let sent = alice.client.send_text(Jid::pn(BOB), "are you there?").await.unwrap().message_id;
     let kind = alice
