@@ -33,6 +33,8 @@ pub(super) const PIECE: &str = "whatsapp.gateway.v1.FilePiece";
 pub(super) const STALL: Duration = Duration::from_secs(30);
 /// How much of a body that was refused is read and dropped, so that its sender gets to see the answer.
 pub(super) const DRAIN: usize = 16 << 20;
+/// How long that sender may pause meanwhile: whoever pauses for longer may well be waiting for the answer.
+pub(super) const LULL: Duration = Duration::from_secs(2);
 /// Bytes of a body in one message.
 pub(super) const LONGEST: usize = 1 << 20;
 /// Messages that wait between the body and its reader.
@@ -106,7 +108,7 @@ impl Incoming<'_> {
     /// Reads on for a while, for the sake of a sender that reads answers only behind its body.
     async fn drain(&mut self) {
         let mut left = DRAIN;
-        while let Ok(Some(bytes)) = self.next().await {
+        while let Ok(Ok(Some(bytes))) = tokio::time::timeout(LULL, self.next()).await {
             match left.checked_sub(bytes.len()) {
                 Some(less) => left = less,
                 None => return,

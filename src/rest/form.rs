@@ -9,7 +9,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::call::{self, dressed};
-use super::file::{self, DRAIN, LONGEST, STALL, WAITING, broken, late};
+use super::file::{self, DRAIN, LONGEST, LULL, STALL, WAITING, broken, late};
 use super::plan::{Kind, Message};
 use super::request::Given;
 use super::response::Failure;
@@ -123,8 +123,8 @@ async fn timely<T>(next: impl Future<Output = T>) -> Result<T, Failure> {
 /// Reads on for a while, for the sake of a sender that reads answers only behind its body.
 async fn drain(form: &mut Multipart) {
     let mut left = DRAIN;
-    while let Ok(Ok(Some(mut part))) = timely(form.next_field()).await {
-        while let Ok(Ok(Some(bytes))) = timely(part.chunk()).await {
+    while let Ok(Ok(Some(mut part))) = tokio::time::timeout(LULL, form.next_field()).await {
+        while let Ok(Ok(Some(bytes))) = tokio::time::timeout(LULL, part.chunk()).await {
             match left.checked_sub(bytes.len()) {
                 Some(less) => left = less,
                 None => return,
