@@ -66,7 +66,8 @@ impl Shelf {
             "file" => Self::folder(&url.to_file_path().ok().context("this names no folder of this machine")?),
             "s3" => {
                 let bucket = url.host_str().context("no bucket is named; write s3://BUCKET")?;
-                let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
+                // Files go one at a time, which every service understands; not all of them know how to delete many at once.
+                let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_disable_bulk_delete(true);
                 for (name, value) in url.query_pairs() {
                     builder = match &*name {
                         "region" => builder.with_region(value),

@@ -1,5 +1,6 @@
 //! Files: the room itself, its doors, WhatsApp's side, and the memory that large ones take.
 
+mod bucket;
 mod doors;
 mod fetch;
 mod memory;

@@ -25,16 +25,16 @@ const START: Time = Time(1_760_000_000_000);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// An open room with one session, `S` of `org_1`.
-struct Room {
-    files: Files,
-    ambient: Ambient,
-    organization: OrganizationId,
-    session: SessionId,
+pub(super) struct Room {
+    pub(super) files: Files,
+    pub(super) ambient: Ambient,
+    pub(super) organization: OrganizationId,
+    pub(super) session: SessionId,
     folder: TempDir,
 }
 
 impl Room {
-    async fn with(db: &Db, shelf: impl FnOnce(&TempDir) -> Shelf, bounds: Bounds) -> Self {
+    pub(super) async fn with(db: &Db, shelf: impl FnOnce(&TempDir) -> Shelf, bounds: Bounds) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (ambient, guard) = (Ambient::held(START), Guard::new(vec![Own::parse("127.0.0.0/8").unwrap()]).unwrap());
         let (organization, session) = (OrganizationId::new("org_1"), SessionId::new("S"));
@@ -50,7 +50,7 @@ impl Room {
         Self::with(db, |folder| Shelf::folder(&folder.path().join("shelf")).unwrap(), roomy()).await
     }
 
-    async fn keep(&self, bytes: &[u8], mimetype: Option<&str>) -> Result<Media, Error> {
+    pub(super) async fn keep(&self, bytes: &[u8], mimetype: Option<&str>) -> Result<Media, Error> {
         let coming = Coming { field: "chunk".into(), mimetype: mimetype.map(str::to_owned), ..Coming::default() };
         let mut intake = self.files.take(&self.organization, &self.session, coming).await?;
         for piece in bytes.chunks(100_000) {
@@ -59,7 +59,7 @@ impl Room {
         intake.finish().await
     }
 
-    async fn read(&self, media: &Media, range: Option<std::ops::Range<u64>>) -> Vec<u8> {
+    pub(super) async fn read(&self, media: &Media, range: Option<std::ops::Range<u64>>) -> Vec<u8> {
         let pieces: Vec<_> = self.files.read(media, range).await.unwrap().try_collect().await.unwrap();
         pieces.concat()
     }
@@ -84,7 +84,7 @@ impl Room {
     }
 }
 
-fn roomy() -> Bounds {
+pub(super) fn roomy() -> Bounds {
     Bounds { retention: 30 * DAY, file: 20 << 20, organization: 1 << 30 }
 }
 
