@@ -4,18 +4,21 @@ mod calls;
 mod channels;
 mod groups;
 mod labels;
+mod questions;
 mod status;
+mod watched;
 
 use serde_json::{Value, json};
 
 use self::labels::labels_are_kept_on_all_devices;
+use self::questions::many_readers_ask_once;
 use crate::gateway::{Gateway, Home, KEY, on_both_engines};
 use crate::support::Engine;
 
 const SHOP: &str = "6281200000001";
 const BUDI: &str = "6281200000002";
 
-on_both_engines!(labels_are_kept_on_all_devices);
+on_both_engines!(labels_are_kept_on_all_devices, many_readers_ask_once);
 
 async fn put(gateway: &Gateway, path: &str, body: Value) -> (u16, Value) {
     gateway.call_as(Some(KEY), "PUT", path, Some(body)).await

@@ -1,6 +1,7 @@
 //! Backfills of a large account under fire: rate limits, dropped connections, kill -9 in the middle. And two who start one at a time.
 
 mod import;
+mod largest;
 pub(crate) mod made;
 mod watched;
 pub(crate) mod world;

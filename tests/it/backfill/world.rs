@@ -192,6 +192,11 @@ impl World {
         (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
     }
 
+    /// Where it listens.
+    pub(super) fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[0])
+    }
+
     /// A paired session whose account is in many groups and whose device has many contacts cached.
     pub(super) async fn large_account(&mut self) -> String {
         let session = self.paired().await;

@@ -4,9 +4,11 @@ mod bench;
 mod cli;
 mod doors;
 mod kinds;
+mod large;
 mod once;
 mod operations;
 mod outbox;
+mod typing;
 mod wrong;
 
 use serde_json::{Value, json};
