@@ -179,6 +179,12 @@ pub const SETTINGS: [Setting; 41] = [
         "off",
         "where `/metrics` is served for Prometheus, without a credential: `off`, `listen` (where everything is), or an address and port of its own",
     ),
+    setting(
+        "backfill",
+        Kind::Switch,
+        "true",
+        "whether the platform's role may pull a session's contacts and groups; `false` answers 501 `not_implemented`",
+    ),
     setting("shutdown_grace", Kind::Plain, "20", "seconds that running work has to end after the first signal, 0 to 3600"),
     setting("log", Kind::Plain, "info", "what to log: a level, or directives such as `warn,whatsapp_gateway=debug`"),
     setting("log_format", Kind::Plain, "text", "`text` or `json`, on the standard error output"),
