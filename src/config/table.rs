@@ -65,7 +65,7 @@ const fn computed(name: &'static str, kind: Kind, default_words: &'static str, h
 }
 
 /// Every setting, in the order in which people meet them.
-pub const SETTINGS: [Setting; 41] = [
+pub const SETTINGS: [Setting; 42] = [
     setting("listen", Kind::Plain, "127.0.0.1:8080", "address and port that serve gRPC, gRPC-Web and REST, in plain HTTP"),
     computed(
         "public_url",
