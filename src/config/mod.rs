@@ -115,6 +115,8 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Whether the API's description and its page are served.
     pub docs: bool,
+    /// Whether backfills may be started.
+    pub backfill: bool,
     /// Client connections at a time.
     pub max_connections: usize,
     /// How many of them one address may have.
@@ -258,6 +260,7 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
     let login = login(from);
     let cors_origins = from.list("cors_origins", parse::origin);
     let docs = from.read("docs", parse::switch);
+    let backfill = from.read("backfill", parse::switch);
     let max_connections = from.read("max_connections", parse::number(1, 1_000_000));
     let max_connections_per_address = from.read("max_connections_per_address", parse::number(1, 1_000_000));
     let head_timeout = from.read("head_timeout", parse::head_timeout);
@@ -288,6 +291,7 @@ fn read(from: &mut Reader<'_>) -> Option<Config> {
         login,
         cors_origins,
         docs: docs?,
+        backfill: backfill?,
         max_connections: usize::try_from(max_connections?).ok()?,
         max_connections_per_address: usize::try_from(max_connections_per_address?).ok()?,
         head_timeout: head_timeout?,

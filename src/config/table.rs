@@ -65,7 +65,7 @@ const fn computed(name: &'static str, kind: Kind, default_words: &'static str, h
 }
 
 /// Every setting, in the order in which people meet them.
-pub const SETTINGS: [Setting; 41] = [
+pub const SETTINGS: [Setting; 42] = [
     setting("listen", Kind::Plain, "127.0.0.1:8080", "address and port that serve gRPC, gRPC-Web and REST, in plain HTTP"),
     computed(
         "public_url",
@@ -178,6 +178,12 @@ pub const SETTINGS: [Setting; 41] = [
         Kind::Plain,
         "off",
         "where `/metrics` is served for Prometheus, without a credential: `off`, `listen` (where everything is), or an address and port of its own",
+    ),
+    setting(
+        "backfill",
+        Kind::Switch,
+        "true",
+        "whether the platform's role may pull a session's contacts and groups; `false` answers 501 `not_implemented`",
     ),
     setting("shutdown_grace", Kind::Plain, "20", "seconds that running work has to end after the first signal, 0 to 3600"),
     setting("log", Kind::Plain, "info", "what to log: a level, or directives such as `warn,whatsapp_gateway=debug`"),

@@ -19,6 +19,9 @@ impl Service {
     /// Starts a backfill of a session of whichever organization.
     pub async fn start_backfill(&self, caller: &Principal, id: &SessionId) -> Result<BackfillJob> {
         require_platform(caller)?;
+        if !self.0.backfill {
+            return Err(Error::new(Code::NotImplemented, "this gateway is configured to do no backfills (`backfill = false`)"));
+        }
         let session = self.any_session(id).await?;
         if session.account.is_none() {
             let text = "no number is attached to the session; pair it first";

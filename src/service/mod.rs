@@ -65,6 +65,8 @@ pub struct Parts {
     pub webhooks: webhook::Webhooks,
     /// Where uploaded backups lie until they are merged.
     pub imports: PathBuf,
+    /// Whether backfills may be started.
+    pub backfill: bool,
     /// Clock and randomness.
     pub ambient: Ambient,
     /// This gateway.

@@ -73,6 +73,18 @@ impl Story {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_does_none_says_so() {
+    let trusting = Trusting::with(Ambient::system(), &[("WAGW_BACKFILL", "false".to_owned())]).await;
+    let session = trusting.gateway.paired(SHOP).await;
+    let path = format!("/api/v1/admin/sessions/{session}:backfill");
+    let (status, refused) = trusting.gateway.call_as(Some(&trusting.super_admin()), "POST", &path, None).await;
+    assert_eq!((status, &refused["error"]["code"]), (501, &json!("not_implemented")), "{refused}");
+    // Who may not ask is told nothing of it.
+    assert_eq!(trusting.gateway.call_as(Some(KEY), "POST", &path, None).await.0, 403);
+    trusting.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_watched_to_its_end() {
     let story = Story::begin().await;
     // Each question takes a moment, so that there is something to be seen.

@@ -39,7 +39,7 @@ impl Trusting {
     }
 
     /// With more settings.
-    async fn with(clock: Ambient, more: &[(&str, String)]) -> Self {
+    pub(crate) async fn with(clock: Ambient, more: &[(&str, String)]) -> Self {
         let (home, signer) = (Home::new(Engine::Sqlite).await, Signer::ed25519("k1"));
         let file = home.path().join("jwks.json");
         std::fs::write(&file, issuer::key_set(&[&signer])).unwrap();
