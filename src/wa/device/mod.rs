@@ -10,6 +10,7 @@ mod device_row;
 mod protocol;
 mod secrets;
 mod signal;
+mod underway;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wacore::store::error::StoreError;
 
+use self::underway::Underway;
 use crate::domain::ids::SessionId;
 use crate::error::{Code, Error, Result};
 use crate::store::cipher::{Cipher, Sealer};
@@ -32,13 +34,14 @@ pub struct DeviceStore {
     db: Db,
     session: SessionId,
     sealer: Sealer,
+    underway: Underway,
 }
 
 impl DeviceStore {
     /// The device state of `session`, whose row must be there before anything is stored.
     pub fn new(db: Db, session: SessionId, cipher: &Cipher) -> Self {
         let sealer = cipher.for_session(&session);
-        Self { db, session, sealer }
+        Self { db, session, sealer, underway: Underway::default() }
     }
 
     /// Deletes everything that the library keeps for the session, in one transaction: after a logout it is of no use to anybody.
@@ -60,20 +63,33 @@ impl DeviceStore {
     }
 
     async fn execute(&self, sql: &'static str, args: &[Arg<'_>]) -> Answer<u64> {
+        let _first = self.underway.enter();
         patiently(|| self.db.execute(sql, args)).await.map_err(told)
     }
 
     async fn row(&self, sql: &'static str, args: &[Arg<'_>]) -> Answer<Option<Row>> {
+        let _first = self.underway.enter();
         patiently(|| self.db.row(sql, args)).await.map_err(told)
     }
 
     async fn rows(&self, sql: &'static str, args: &[Arg<'_>]) -> Answer<Vec<Row>> {
+        let _first = self.underway.enter();
         patiently(|| self.db.rows(sql, args)).await.map_err(told)
     }
 
     /// Inserts rows, all or none. No key may occur twice among them.
     async fn insert(&self, head: &str, width: usize, tail: &str, values: &[Arg<'_>]) -> Answer<()> {
+        let _first = self.underway.enter();
         patiently(|| self.db.insert(head, width, tail, values)).await.map_err(told)
+    }
+
+    /// The same for ratchets, behind everything else; see [`underway`].
+    async fn insert_last(&self, head: &str, width: usize, tail: &str, values: &[Arg<'_>]) -> Answer<()> {
+        let work = async || {
+            self.underway.quiet().await;
+            self.db.insert(head, width, tail, values).await
+        };
+        patiently(work).await.map_err(told)
     }
 
     /// Runs `HEAD ($3, $4, …)` with the session as `$1`, `first` as `$2` and each of `values` once, all or none.

@@ -55,7 +55,7 @@ impl DeviceStore {
         for ((address, _), record) in records.iter().zip(&sealed) {
             values.extend_from_slice(args![&self.session, *address, record]);
         }
-        self.insert(of.insert, 3, BY_ADDRESS_TAIL, &values).await
+        self.insert_last(of.insert, 3, BY_ADDRESS_TAIL, &values).await
     }
 
     async fn put_prekeys(&self, keys: &[(u32, &[u8])], uploaded: bool) -> Answer<()> {

@@ -1,6 +1,7 @@
 //! The library's device state: the same expectations for the library's own in-memory backend, as the reference, and for ours on both
 //! engines.
 
+mod order;
 mod protocol;
 mod sealing;
 mod signal;
