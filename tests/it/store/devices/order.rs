@@ -25,7 +25,8 @@ async fn ratchets_wait_for_the_rows_of_messages() {
 
     held.rollback().await.unwrap();
     let (message, ratchet) = tokio::join!(message, ratchet);
-    (message.unwrap(), ratchet.unwrap());
+    message.unwrap();
+    ratchet.unwrap();
     assert!(backend.get_session("sender.0").await.unwrap().is_some());
     assert!(backend.get_pending_inbound("chat", "sender", "id").await.unwrap().is_some());
     test.db.close().await;
