@@ -10,6 +10,7 @@
 //!
 //! At every start, and when it has grown much, the journal is rewritten with only what is current (temporary file, sync, rename).
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -99,8 +100,8 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut latest = std::collections::BTreeMap::new();
-        let mut round = Vec::new();
+        let mut latest = BTreeMap::new();
+        let (mut round, mut whole) = (Vec::new(), false);
         let mut reader = BufReader::new(file);
         let mut text = String::new();
         loop {
@@ -115,12 +116,12 @@ impl Journal {
                     .push(line.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("damaged journal: {error}")))?);
                 continue;
             }
-            for Line { k, v } in round.drain(..) {
-                match v {
-                    Value::Null => drop(latest.remove(&k)),
-                    v => drop(latest.insert(k, v)),
-                }
-            }
+            whole = true;
+            take(&mut latest, round.drain(..));
+        }
+        if !whole {
+            // From before rounds had ends, for every journal since then begins with a whole one.
+            take(&mut latest, round);
         }
         let mut server = None;
         // Keys sort accounts first, then devices, then what belongs to them.
@@ -391,6 +392,16 @@ impl World {
             }
         }
         Ok(())
+    }
+}
+
+/// Takes lines over, each in the place of an earlier one of its key.
+fn take(latest: &mut BTreeMap<Key, Value>, lines: impl IntoIterator<Item = Line>) {
+    for Line { k, v } in lines {
+        match v {
+            Value::Null => drop(latest.remove(&k)),
+            v => drop(latest.insert(k, v)),
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-/// How long nothing else must have begun. Decrypting takes a tenth of it.
+/// How long nothing else must have begun. Between decrypting and the row there is work in memory, and what is asked of the database in
+/// between counts as begun.
 const MOMENT: Duration = Duration::from_millis(2);
 
 /// The longest wait, for sessions that are never quiet; longer than the pauses of those who wait for the database.

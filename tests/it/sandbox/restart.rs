@@ -96,6 +96,24 @@ async fn a_round_that_was_cut_off_is_as_if_it_had_never_been() {
     assert!(seen.iter().all(|[alice, bob]| alice == bob), "{seen:?}");
 }
 
+/// A journal from before rounds had ends is read as it was.
+#[tokio::test]
+async fn a_journal_without_ends_of_rounds_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sandbox.journal");
+    let config = SandboxConfig { state_file: Some(file.clone()), ..Default::default() };
+    let running = Running::with(config.clone(), Ambient::system()).await;
+    running.sandbox.create_phone(ALICE, "Alice", true).await.unwrap();
+    let key = running.sandbox.static_public_key();
+    running.stop().await;
+    let lines = std::fs::read_to_string(&file).unwrap();
+    let former: String = lines.lines().filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
+    assert_ne!(former.len(), lines.len());
+    std::fs::write(&file, former).unwrap();
+    let after = Sandbox::open(config, Ambient::system()).await.unwrap();
+    assert_eq!((after.static_public_key(), after.get_phone(ALICE).await.unwrap().push_name), (key, "Alice".to_owned()));
+}
+
 /// The phone loses a session, so it cannot read what the device sends in it: it asks again, and the device starts a new one.
 #[tokio::test]
 async fn a_phone_that_cannot_decrypt_asks_for_the_message_again() {
